@@ -1,0 +1,1 @@
+"""Reading photos and making training data."""

@@ -1,0 +1,123 @@
+"""A bank of training images on the training device: crops without worker processes or decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from cpl_edge.cli import track
+from cpl_edge.data.degradations import degrade
+from cpl_edge.data.images import IMAGE_SUFFIXES, read_photo
+from cpl_edge.errors import UserError
+
+
+class ImageBank:
+    """Clean images as one flat uint8 tensor, from which batches of crops are gathered.
+
+    Gathering by index instead of slicing image by image makes a batch one operation on any
+    device; flips and transposition are part of the index.
+    """
+
+    def __init__(
+        self, images_HWC: Sequence[np.ndarray], device: torch.device | str = "cpu"
+    ) -> None:
+        if not images_HWC:
+            raise UserError("the image bank is empty: give a folder with images")
+        sizes = [image.shape[:2] for image in images_HWC]
+        offsets = np.cumsum([0, *(h * w for h, w in sizes)])[:-1]
+        flat = np.concatenate([image.reshape(-1, 3) for image in images_HWC])
+        self.pixels = torch.from_numpy(flat).to(device)
+        self.sizes = torch.tensor(sizes, device=device)
+        self.offsets = torch.from_numpy(offsets).to(device)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pixels lie."""
+        return self.pixels.device
+
+    def crops(self, count: int, size: int, generator: Generator) -> tuple[Tensor, float]:
+        """Cut random crops, each randomly flipped and transposed.
+
+        Args:
+            count: number of crops B.
+            size: side of a crop in pixels.
+            generator: on the bank's device.
+
+        Returns:
+            ``x_BCHW``, float RGB in [0, 1] in channels-last memory, and the typical share of a
+            photo's side that a crop shows (the ``extent`` of the degradations).
+
+        Raises:
+            UserError: an image is smaller than the crop.
+        """
+        smallest = int(self.sizes.min())
+        if smallest < size:
+            raise UserError(f"crops of {size} do not fit an image whose side is {smallest}")
+        device = self.device
+
+        def draw(limits_B: Tensor) -> Tensor:
+            fractions = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
+            return (fractions * limits_B).long()
+
+        image_B = draw(torch.full((count,), len(self), device=device))
+        h_B, w_B = self.sizes[image_B].unbind(1)
+        top_B, left_B = draw(h_B - size + 1), draw(w_B - size + 1)
+        flip = torch.randint(2, (3, count, 1, 1), generator=generator, device=device)
+        steps = torch.arange(size, device=device)
+        i, j = steps[None, :, None], steps[None, None, :]
+        i, j = torch.where(flip[0] > 0, size - 1 - i, i), torch.where(flip[1] > 0, size - 1 - j, j)
+        rows, columns = torch.where(flip[2] > 0, j, i), torch.where(flip[2] > 0, i, j)
+        rows, columns = rows + top_B[:, None, None], columns + left_B[:, None, None]
+        index_BHW = self.offsets[image_B, None, None] + rows * w_B[:, None, None] + columns
+        x_BHWC = self.pixels[index_BHW].float() / 255
+        return x_BHWC.permute(0, 3, 1, 2), size / float(self.sizes.double().mean())
+
+    def degraded(
+        self, kinds: Sequence[str], count: int, size: int, generator: Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A training batch: ``count`` crops, shared out evenly over the degradations.
+
+        Returns:
+            Degraded ``x_BCHW``, clean ``y_BCHW`` and the degradation's index ``label_B``.
+        """
+        y_BCHW, extent = self.crops(count, size, generator)
+        label_B = torch.arange(count, device=self.device) * len(kinds) // count
+        x_BCHW = torch.empty_like(y_BCHW)
+        for index, kind in enumerate(kinds):
+            mine = label_B == index
+            if mine.any():
+                x_BCHW[mine] = degrade(y_BCHW[mine], kind, generator, extent)
+        return x_BCHW, y_BCHW, label_B
+
+
+def list_images(folders: Iterable[Path]) -> list[Path]:
+    """All image files below the folders, sorted by path.
+
+    Raises:
+        UserError: a folder does not exist or holds no image.
+    """
+    files: list[Path] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"no folder {folder}: give the training images with --data")
+        found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not found:
+            raise UserError(f"{folder} holds no images")
+        files += found
+    return files
+
+
+def load_images(files: Sequence[Path]) -> list[np.ndarray]:
+    """Decode files as uint8 RGB (H, W, 3)."""
+    images = []
+    for path in track(files, "reading images"):
+        image = read_photo(path).image_HWC
+        images.append(image if image.dtype == np.uint8 else (image // 257).astype(np.uint8))
+    return images

@@ -1,0 +1,1 @@
+"""Networks: the PromptIR backbone with its prompts (teachers) and the deployable students."""

@@ -1,0 +1,274 @@
+"""The student: plain convolutions, one selected prompt per photo as a scale and a shift per channel.
+
+The design follows measurements (README, "The student"): plain 3x3 convolutions learn best per
+second and quantise best; degradations fight inside one small network unless a sparse prompt
+separates them; and a router that pools *statistics* can tell them apart where a pooled mean of
+linear features cannot.
+
+The prompts are CPL's sparse prompts (method section 2: top-k of N learned prompts, the rest
+exactly zero) with two differences, both measured to help: a prompt is one vector per block instead
+of a spatial pattern, which keeps tiles exact, and each degradation owns ``levels`` prompts that are
+mixed softly, so that the selection also says *how strong* the degradation is.
+
+Legend: B batch, C channels, H and W pixels, D degradations, M levels, N = D * M prompts,
+S routed sites (one router serves every block, so S = 1), L = D + N router outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DEGRADATIONS = ("noise", "blur", "rain", "haze", "lowlight")
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """Shape of a student.
+
+    Attributes:
+        widths: channels at half and at quarter resolution.
+        blocks: residual blocks in the encoder, the middle and the decoder.
+        degradations: names of the D degradations, in the order of the router's outputs.
+        levels: prompts M that each degradation owns.
+        router_widths: channels of the router's two convolutions.
+        router_hidden: units of the router's hidden layer.
+    """
+
+    widths: tuple[int, int] = (32, 64)
+    blocks: tuple[int, int, int] = (2, 2, 2)
+    degradations: tuple[str, ...] = DEGRADATIONS
+    levels: int = 3
+    router_widths: tuple[int, int] = (24, 32)
+    router_hidden: int = 48
+
+    def __post_init__(self) -> None:
+        if len(self.degradations) < 2 or len(set(self.degradations)) != len(self.degradations):
+            raise ValueError(
+                f"a student needs two or more distinct degradations, got {self.degradations}"
+            )
+        if min(*self.widths, *self.router_widths, self.levels, self.router_hidden) < 1:
+            raise ValueError(f"widths and levels must be positive: {self}")
+        if min(self.blocks) < 0:
+            raise ValueError(f"blocks cannot be negative: {self.blocks}")
+
+    @property
+    def prompts(self) -> int:
+        """Number N of prompts."""
+        return len(self.degradations) * self.levels
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a model card."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> StudentConfig:
+        """Read what :meth:`to_dict` wrote (JSON turns tuples into lists)."""
+        known = {f.name for f in fields(cls)}
+        if unknown := set(values) - known:
+            raise ValueError(f"unknown student settings {sorted(unknown)}; known: {sorted(known)}")
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**plain)
+
+
+class PromptedBlock(nn.Module):
+    """x + conv(relu(conv(x) * (1 + scale) + shift)), scale and shift chosen by the prompt weights."""
+
+    def __init__(self, channels: int, prompts: int) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(channels, channels, 3, padding=1)
+        self.project = nn.Conv2d(channels, channels, 3, padding=1)
+        self.scale_NC = nn.Parameter(torch.randn(prompts, channels) * 0.05)
+        self.shift_NC = nn.Parameter(torch.zeros(prompts, channels))
+        nn.init.zeros_(self.project.weight)  # every block starts as the identity
+        nn.init.zeros_(_bias(self.project))
+
+    def forward(self, x_BCHW: Tensor, w_BN: Tensor) -> Tensor:
+        w_BN = w_BN.to(self.scale_NC.dtype)
+        scale_BC11 = (1 + w_BN @ self.scale_NC)[:, :, None, None]
+        shift_BC11 = (w_BN @ self.shift_NC)[:, :, None, None]
+        h_BCHW = self.expand(x_BCHW)
+        h_BCHW = h_BCHW * scale_BC11.to(h_BCHW.dtype) + shift_BC11.to(h_BCHW.dtype)
+        out: Tensor = x_BCHW + self.project(F.relu(h_BCHW))
+        return out
+
+
+class PinnedBlock(nn.Module):
+    """A :class:`PromptedBlock` whose prompt is folded into its first convolution."""
+
+    def __init__(self, block: PromptedBlock, w_N: Tensor) -> None:
+        super().__init__()
+        scale_C = 1 + w_N @ block.scale_NC
+        self.expand = nn.Conv2d(block.expand.in_channels, block.expand.out_channels, 3, padding=1)
+        self.project = block.project
+        with torch.no_grad():
+            self.expand.weight.copy_(block.expand.weight * scale_C[:, None, None, None])
+            _bias(self.expand).copy_(_bias(block.expand) * scale_C + w_N @ block.shift_NC)
+
+    def forward(self, x_BCHW: Tensor, w_BN: Tensor) -> Tensor:
+        out: Tensor = x_BCHW + self.project(F.relu(self.expand(x_BCHW)))
+        return out
+
+
+class StatisticsRouter(nn.Module):
+    """Two small convolutions whose first and second moments, pooled over the photo, decide.
+
+    A mean alone cannot tell noise from rain from blur; mean magnitude and mean square can. All
+    statistics are means, so they do not depend on the size of the crop that is looked at.
+    """
+
+    def __init__(self, widths: tuple[int, int], hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(12, widths[0], 3, stride=2, padding=1)
+        self.conv2 = nn.Conv2d(widths[0], widths[1], 3, stride=2, padding=1)
+        self.hidden = nn.Linear(2 * widths[0] + 3 * widths[1], hidden)
+        self.head = nn.Linear(hidden, outputs)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        a = self.conv1(F.pixel_unshuffle(x_BCHW, 2))
+        b = self.conv2(F.relu(a)).float()
+        a = a.float()
+        maps = (a, a.abs(), b, b.abs(), b * b)
+        stats_BC11 = torch.cat([m.mean((2, 3), keepdim=True) for m in maps], 1)
+        out: Tensor = self.head(F.relu(self.hidden(stats_BC11.flatten(1))))
+        return out
+
+
+class Student(nn.Module):
+    """One network for several degradations, at half and quarter resolution.
+
+    Input ``x_BCHW`` is float RGB in [0, 1] with H and W multiples of :attr:`multiple`; the output
+    has the same shape and is not clipped.
+    """
+
+    multiple = 4
+
+    def __init__(self, config: StudentConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or StudentConfig()
+        half, quarter = config.widths
+        encoder, middle, decoder = config.blocks
+        n = config.prompts
+        self.router = StatisticsRouter(
+            config.router_widths, config.router_hidden, len(config.degradations) + n
+        )
+        self.head = nn.Conv2d(12, half, 3, padding=1)
+        self.encoder = nn.ModuleList(PromptedBlock(half, n) for _ in range(encoder))
+        self.down = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
+        self.middle = nn.ModuleList(PromptedBlock(quarter, n) for _ in range(middle))
+        # No bias: where a target folds the shuffle into a transposed convolution, one bias per
+        # sub-pixel would not fold with it.
+        self.up = nn.Conv2d(quarter, 4 * half, 1, bias=False)
+        self.decoder = nn.ModuleList(PromptedBlock(half, n) for _ in range(decoder))
+        self.tail = nn.Conv2d(half, 12, 3, padding=1)
+        with torch.no_grad():
+            self.tail.weight.mul_(0.1)
+            _bias(self.tail).zero_()
+
+    @property
+    def halo(self) -> int:
+        """Pixels around an output pixel that :meth:`restore` may look at, a multiple of 4.
+
+        In pixels: a 3x3 convolution reaches 2 at half resolution and 4 at quarter resolution, a
+        block twice that; the two changes of resolution cost at most one cell of each grid.
+        """
+        encoder, middle, decoder = self.config.blocks
+        reach = 2 * (1 + 2 * encoder + 1 + 2 * decoder + 1) + 4 * (2 * middle) + 2 + 1
+        return -(-reach // self.multiple) * self.multiple
+
+    def logits(self, x_BCHW: Tensor) -> Tensor:
+        """Router outputs ``logits_BSL``: D for the degradation, then M levels for each of them."""
+        out: Tensor = self.router(x_BCHW)[:, None]
+        return out
+
+    def select(self, logits_BSL: Tensor) -> Tensor:
+        """Sparse weights ``w_BSN``: the top-1 degradation's levels by softmax, all else exactly 0.
+
+        Plain arithmetic instead of top-k and gather, which mobile delegates do not take: the
+        largest of D by a chain of maximum, ties to the first. The chosen weights sum to 1.
+        """
+        d = len(self.config.degradations)
+        first = logits_BSL[..., 0:1]
+        largest = first
+        for i in range(1, d):
+            largest = torch.maximum(largest, logits_BSL[..., i : i + 1])
+        free = torch.ones_like(first)  # 1 until a degradation has been selected: breaks ties
+        parts = []
+        for i in range(d):
+            is_top = _step(logits_BSL[..., i : i + 1] - largest) * free
+            free = free - is_top
+            lo = d + i * self.config.levels
+            levels = torch.softmax(logits_BSL[..., lo : lo + self.config.levels], -1)
+            parts.append(levels * is_top)
+        return torch.cat(parts, -1)
+
+    def forced(self, logits_BSL: Tensor, degradation_B: Tensor) -> Tensor:
+        """Weights ``w_BSN`` for a known degradation (its index), levels by the router."""
+        d, m = len(self.config.degradations), self.config.levels
+        levels_BSDM = torch.softmax(logits_BSL[..., d:].reshape(*logits_BSL.shape[:-1], d, m), -1)
+        one_hot_BD = F.one_hot(degradation_B, d).to(levels_BSDM.dtype)
+        return (levels_BSDM * one_hot_BD[:, None, :, None]).flatten(-2)
+
+    def route(self, x_BCHW: Tensor) -> Tensor:
+        """Sparse prompt weights ``w_BSN`` of a photo or crop."""
+        return self.select(self.logits(x_BCHW))
+
+    def restore(self, x_BCHW: Tensor, w_BSN: Tensor) -> Tensor:
+        """Restore with given prompt weights (from :meth:`route`, forced, or mixed by hand)."""
+        w_BN = w_BSN[:, 0]
+        y = self.head(F.pixel_unshuffle(x_BCHW, 2))
+        for block in self.encoder:
+            y = block(y, w_BN)
+        skip = y
+        y = self.down(y)
+        for block in self.middle:
+            y = block(y, w_BN)
+        y = F.pixel_shuffle(self.up(y), 2) + skip
+        for block in self.decoder:
+            y = block(y, w_BN)
+        return x_BCHW + F.pixel_shuffle(self.tail(y), 2)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Route and restore in one go."""
+        return self.restore(x_BCHW, self.route(x_BCHW))
+
+    def pin(self, w_N: Sequence[float] | Tensor) -> Student:
+        """A copy with one prompt folded into its convolutions; its routing has no effect.
+
+        Args:
+            w_N: prompt weights to fold.
+
+        Returns:
+            A student in evaluation mode whose ``restore`` ignores the weights it is given.
+        """
+        weights = torch.as_tensor(w_N, dtype=self.head.weight.dtype)
+        if weights.shape != (self.config.prompts,):
+            raise ValueError(f"pin takes {self.config.prompts} weights, got {tuple(weights.shape)}")
+        pinned = Student(self.config)
+        pinned.load_state_dict(self.state_dict())
+        for blocks in (pinned.encoder, pinned.middle, pinned.decoder):
+            for i, block in enumerate(blocks):
+                assert isinstance(block, PromptedBlock)
+                blocks[i] = PinnedBlock(block, weights)
+        return pinned.eval()
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias
+
+
+def _step(difference: Tensor) -> Tensor:
+    """1 where ``difference`` (never positive) is 0, else 0, without a comparison.
+
+    Two logits closer than 1e-6 would give a value between; :meth:`Student.select` stays a convex
+    mixture of the two even then.
+    """
+    return torch.clamp(difference * 1e6 + 1.0, 0.0, 1.0)

@@ -1,0 +1,1 @@
+"""Training of students: recipes, checkpoints, the loop."""
