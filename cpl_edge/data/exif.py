@@ -50,11 +50,14 @@ def upright(block: bytes) -> bytes | None:
     try:
         (start,) = struct.unpack_from(order + "I", data, 4)
         (count,) = struct.unpack_from(order + "H", data, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
+        end = start + 2 + 12 * count
+        if end > len(data):
+            return None
+        for entry in range(start + 2, end, 12):
             if struct.unpack_from(order + "H", data, entry) == (ORIENTATION,):
                 struct.pack_into(order + "HIHH", data, entry + 2, 3, 1, 1, 0)  # one SHORT: 1
-        if len(data) >= start + 6 + 12 * count:  # some writers leave the link away
-            struct.pack_into(order + "I", data, start + 2 + 12 * count, 0)
+        if len(data) >= end + 4:  # some writers leave the link to the next directory away
+            struct.pack_into(order + "I", data, end, 0)
     except struct.error:
         return None
     return bytes(data)

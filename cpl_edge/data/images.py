@@ -162,8 +162,9 @@ def _check_file(path: Path) -> None:
         raise ImageError("is not a regular file")
     if status.st_size == 0:
         raise ImageError("is empty (0 bytes): copy or download it again")
+    head = _head(path)
     for pattern, reason in _FOREIGN:
-        if re.match(pattern, _head(path), re.DOTALL):
+        if re.match(pattern, head, re.DOTALL):
             raise ImageError(reason)
 
 
@@ -246,8 +247,9 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return f"cannot be read: {error.strerror}"
     if isinstance(error, UnidentifiedImageError):
+        head = _head(path)
         for pattern, name in _KNOWN:
-            if re.match(pattern, _head(path), re.DOTALL):
+            if re.match(pattern, head, re.DOTALL):
                 return f"a damaged, cut off or unsupported {name} file: {_AGAIN}"
         return "not an image (JPEG, PNG, WebP, TIFF and BMP are)"
     if "MAX_TEXT" in str(error):

@@ -77,7 +77,7 @@ class ImageBank:
         rows, columns = rows + top_B[:, None, None], columns + left_B[:, None, None]
         index_BHW = self.offsets[image_B, None, None] + rows * w_B[:, None, None] + columns
         x_BHWC = self.pixels[index_BHW].float() / 255
-        return x_BHWC.permute(0, 3, 1, 2), size / float(self.sizes.double().mean())
+        return x_BHWC.permute(0, 3, 1, 2), min(1.0, size / float(self.sizes.double().mean()))
 
     def degraded(
         self, kinds: Sequence[str], count: int, size: int, generator: Generator
@@ -87,7 +87,10 @@ class ImageBank:
         Returns:
             Degraded ``x_BCHW``, clean ``y_BCHW`` and the degradation's index ``label_B``.
         """
-        y_BCHW, extent = self.crops(count, size, generator)
+        y_BCHW, share = self.crops(count, size, generator)
+        # Mostly the crop's true share of a photo, sometimes more: whole photos are seen as well.
+        wider = float(torch.rand((), generator=generator, device=self.device)) ** 2
+        extent = share + (1 - share) * wider
         label_B = torch.arange(count, device=self.device) * len(kinds) // count
         x_BCHW = torch.empty_like(y_BCHW)
         for index, kind in enumerate(kinds):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cpl_edge.cli import Debug, Json, track, verb, write_json
+from cpl_edge.cli import Debug, Json, verb, write_json
 
 
 @verb
@@ -36,18 +36,26 @@ def main(
     debug: Debug = False,
 ) -> None:
     """Measure PSNR and SSIM before and after, per image and degradation."""
-    from rich.console import Console
-
-    from cpl_edge.errors import UserError
-    from cpl_edge.evaluate import report
-    from cpl_edge.evaluate.run import forced_degradation, measure, summarise
-    from cpl_edge.evaluate.samples import find_samples
-    from cpl_edge.evaluate.suites import load_suite, suite_names
-
     if list_suites:
+        from cpl_edge.evaluate.suites import load_suite, suite_names
+
         for name in suite_names():
             print(f"{name:<12} {load_suite(name).about}")
         return
     if suite is None:
+        from cpl_edge.errors import UserError
+
         raise UserError("choose a suite with --suite NAME; --list shows them")
 
+    from rich.console import Console
+
+    from cpl_edge.evaluate.report import print_tables, to_json
+    from cpl_edge.evaluate.run import evaluate
+
+    evaluation = evaluate(suite, model, data, limit, degradation, threads)
+    print_tables(evaluation, Console())
+    write_json(json_path, to_json(evaluation))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,34 +5,49 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cpl_edge import __version__
-from cpl_edge.evaluate.run import Row, Summary
-from cpl_edge.evaluate.suites import Suite
-from cpl_edge.runtimes.info import ModelInfo
+from cpl_edge.evaluate.run import Evaluation
+from cpl_edge.restore.restorer import AUTO
 
-PACKAGES = ("numpy", "pillow", "scikit-image", "ai-edge-litert", "onnxruntime", "executorch", "torch")
+PACKAGES = (
+    "numpy",
+    "pillow",
+    "scikit-image",
+    "ai-edge-litert",
+    "onnxruntime",
+    "executorch",
+    "torch",
+)
 """Packages whose versions may move a figure."""
 
+REMARK = "Training data differ: the published methods saw other and more images."
 
-def summary_table(suite: Suite, summaries: Sequence[Summary], heading: str) -> Table:
-    """One line a degradation; one that got worse is said to be so.
 
-    Args:
-        suite: the suite that ran.
-        summaries: its degradations.
-        heading: model, runtime and threads.
-    """
+def print_tables(evaluation: Evaluation, console: Console) -> None:
+    """Print the summary and, where the suite has some, the published figures."""
+    console.print(summary_table(evaluation))
+    if evaluation.suite.published:
+        console.print(published_table(evaluation))
+        console.print(REMARK, style="italic")
+
+
+def summary_table(evaluation: Evaluation) -> Table:
+    """One line a degradation; one that got worse is said to be so."""
+    suite, info = evaluation.suite, evaluation.info
+    threads = f"{evaluation.threads} thread" + "s" * (evaluation.threads > 1)
+    heading = f"{evaluation.model.name}, {info.target} {info.precision}, {threads}"
+    if evaluation.degradation != AUTO:
+        heading += f", told the degradation: {evaluation.degradation}"
     table = Table(title=f"{suite.name}: {suite.about}\n{heading}", title_justify="left")
     table.add_column("degradation")
     for column in ("images", "PSNR dB", "gain dB"):
@@ -42,7 +57,7 @@ def summary_table(suite: Suite, summaries: Sequence[Summary], heading: str) -> T
     table.add_column("worst image")
     table.add_column("routed", justify="right")
     table.add_column("ms/MP", justify="right")
-    for s in summaries:
+    for s in evaluation.summaries:
         cells: list[str | Text] = [
             s.label,
             str(s.images),
@@ -58,50 +73,33 @@ def summary_table(suite: Suite, summaries: Sequence[Summary], heading: str) -> T
     return table
 
 
-def published_table(suite: Suite, summaries: Sequence[Summary]) -> Group | None:
-    """Figures of papers beside ours, with the remark that they were trained on other images.
-
-    Returns:
-        None where the suite has none.
-    """
-    if not suite.published:
-        return None
+def published_table(evaluation: Evaluation) -> Table:
+    """PSNR of papers beside ours."""
     table = Table(title="beside published figures (PSNR dB)", title_justify="left")
     table.add_column("method")
-    for s in summaries:
+    for s in evaluation.summaries:
         table.add_column(s.label, justify="right")
-    table.add_row("this model", *(f"{s.psnr_after:.2f}" for s in summaries), style="bold")
-    for entry in suite.published:
-        figures = (entry.psnr.get(s.label) for s in summaries)
+    ours = (f"{s.psnr_after:.2f}" for s in evaluation.summaries)
+    table.add_row("this model", *ours, style="bold")
+    for entry in evaluation.suite.published:
+        figures = (entry.psnr.get(s.label) for s in evaluation.summaries)
         table.add_row(entry.method, *("-" if f is None else f"{f:.2f}" for f in figures))
-    remark = "Training data differ: the published methods saw other and more images."
-    return Group(table, Text(remark, style="italic"))
+    return table
 
 
-def as_json(
-    suite: Suite,
-    rows: Sequence[Row],
-    summaries: Sequence[Summary],
-    model: Path,
-    info: ModelInfo,
-    settings: dict[str, Any],
-) -> dict[str, Any]:
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
     """Everything of one evaluation, ready for ``json.dumps``; an infinite PSNR becomes null.
 
-    Args:
-        suite: the suite that ran.
-        rows: its images.
-        summaries: its degradations.
-        model: the model file; its name is told, its folder is not.
-        info: what the model says of itself.
-        settings: options of the command.
+    Of the model file the name is told, its folder is not.
     """
     return {
-        "suite": suite.model_dump(),
-        "model": {"file": model.name, **asdict(info)},
-        "settings": settings,
-        "summary": [_finite(asdict(s)) for s in summaries],
-        "rows": [_finite(asdict(row) | {"gain": row.gain}) for row in rows],
+        "suite": evaluation.suite.model_dump(),
+        "model": {"file": evaluation.model.name, **asdict(evaluation.info)},
+        "degradation": evaluation.degradation,
+        "threads": evaluation.threads,
+        "limit": evaluation.limit,
+        "summary": [_finite(asdict(s)) for s in evaluation.summaries],
+        "rows": [_finite(asdict(row) | {"gain": row.gain}) for row in evaluation.rows],
         "machine": machine(),
         "versions": versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

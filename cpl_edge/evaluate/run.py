@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,26 +13,16 @@ from cpl_edge.errors import UserError
 from cpl_edge.evaluate.metrics import FloatImage, psnr, ssim
 from cpl_edge.evaluate.samples import Image, Sample
 from cpl_edge.evaluate.suites import Suite
+from cpl_edge.restore.restorer import AUTO, Restored
 
-AUTO, ORACLE = "auto", "oracle"
+ORACLE = "oracle"
 
 
-class Restore(Protocol):
-    """A model that restores a whole photo."""
+class Restores(Protocol):
+    """What this module needs of :class:`cpl_edge.restore.restorer.Restorer`."""
 
-    def __call__(
-        self, x_HWC: FloatImage, degradation: str | None
-    ) -> tuple[FloatImage, str | None]:
-        """Restore one photo.
-
-        Args:
-            x_HWC: degraded float32 RGB in [0, 1].
-            degradation: which one it is; None lets the model select.
-
-        Returns:
-            The restored photo, same shape, clipped or not, and the degradation that was
-            selected (None where the model does not tell).
-        """
+    def restore_float(self, image_HWC: FloatImage, degradation: str = AUTO) -> Restored:
+        """Restore one float32 photo in [0, 1] without rounding."""
         ...
 
 
@@ -50,7 +39,7 @@ class Row:
         psnr_after: decibels of the restored image.
         ssim_before: None where the suite does not ask for it.
         ssim_after: None where the suite does not ask for it.
-        seconds: wall time of restoring, reading and measuring not counted.
+        seconds: wall time of restoring, routing included; reading and measuring not counted.
         pixels: size of the image.
     """
 
@@ -106,7 +95,74 @@ class Summary:
     ms_per_megapixel: float
 
 
-def forced_degradation(choice: str, applied: str, known: Sequence[str]) -> str | None:
+@dataclass(frozen=True)
+class Evaluation:
+    """One suite through one model.
+
+    Attributes:
+        suite: what was measured.
+        model: the model file.
+        info: what the file says of itself.
+        degradation: ``"auto"``, ``"oracle"`` or the degradation that the model was always told.
+        threads: CPU threads.
+        limit: images a degradation, as asked for on top of the suite's own; 0 for all.
+        rows: images, degradation by degradation.
+        summaries: degradations.
+    """
+
+    suite: Suite
+    model: Path
+    info: ModelInfo
+    degradation: str
+    threads: int
+    limit: int
+    rows: tuple[Row, ...]
+    summaries: tuple[Summary, ...]
+
+
+def evaluate(
+    suite: str,
+    model: str,
+    data: Path | None = None,
+    limit: int = 0,
+    degradation: str = AUTO,
+    threads: int = 1,
+) -> Evaluation:
+    """Run a suite, with a progress bar.
+
+    Everything that can be wrong is looked for before the first image is restored.
+
+    Args:
+        suite: name of a shipped suite, or a TOML file.
+        model: model file, or name of a shipped student.
+        data: folder with the suite's images; None asks the variable ``CPL_EDGE_DATA``.
+        limit: only the first images by name; 0 leaves it to the suite.
+        degradation: ``"auto"``, ``"oracle"`` or what the model is always told.
+        threads: CPU threads.
+
+    Raises:
+        UserError: a mistake in any of these, in one line.
+        MissingExtra: a package is missing, with the line that installs it.
+    """
+    chosen = load_suite(suite)
+    samples = find_samples(chosen, data, limit)
+    path = model_path(model)
+    with closing(open_runtime(path, threads)) as runtime:
+        info = runtime.info
+        tell = [told(degradation, s.degradation.degradation, info.degradations) for s in samples]
+        restorer = Restorer(runtime)
+        rows = [
+            measure(sample, chosen, restorer, choice)
+            for sample, choice in track([*zip(samples, tell, strict=True)], chosen.name)
+        ]
+    routed = info.degradations if degradation == AUTO and info.routing != "pinned" else ()
+    summaries = summarise(rows, routed)
+    return Evaluation(
+        chosen, path, info, degradation, threads, limit, tuple(rows), tuple(summaries)
+    )
+
+
+def told(choice: str, applied: str, known: Sequence[str]) -> str:
     """What a model is told about an image.
 
     Args:
@@ -115,59 +171,55 @@ def forced_degradation(choice: str, applied: str, known: Sequence[str]) -> str |
         known: what the model knows.
 
     Returns:
-        The degradation to pin, or None where the model selects.
+        A degradation, or ``"auto"`` where the model selects.
 
     Raises:
         UserError: the model does not know it.
     """
     if choice == AUTO:
-        return None
-    forced = applied if choice == ORACLE else choice
-    if forced not in known:
+        return AUTO
+    degradation = applied if choice == ORACLE else choice
+    if degradation not in known:
         raise UserError(
-            f"the model knows no degradation {forced!r}: use --degradation {AUTO} or one of "
+            f"the model knows no degradation {degradation!r}: use --degradation {AUTO} or one of "
             f"{', '.join(known)}"
         )
-    return forced
+    return degradation
 
 
-def measure(sample: Sample, suite: Suite, restore: Restore, forced: str | None) -> Row:
+def measure(sample: Sample, suite: Suite, model: Restores, degradation: str = AUTO) -> Row:
     """Degrade, restore and measure one image.
 
     Args:
         sample: the image.
         suite: says how to crop and what to measure.
-        restore: the model.
-        forced: degradation that the model is told, or None.
+        model: an opened model.
+        degradation: what the model is told (see :func:`told`).
     """
     degraded, clean = (_as_float(image) for image in sample.load(suite.crop_multiple))
-    start = time.perf_counter()
-    output, selected = restore(degraded, forced)
-    seconds = time.perf_counter() - start
-    assert output.shape == clean.shape, (output.shape, clean.shape)
-    restored = np.clip(output.astype(np.float32), 0, 1)
+    result = model.restore_float(degraded, degradation)
+    restored = np.clip(result.image_HWC.astype(np.float32, copy=False), 0, 1)
     with_ssim = "ssim" in suite.metrics
     return Row(
         image=sample.name,
         label=sample.degradation.label,
         degradation=sample.degradation.degradation,
-        selected=selected,
+        selected=result.degradation,
         psnr_before=psnr(degraded, clean),
         psnr_after=psnr(restored, clean),
         ssim_before=ssim(degraded, clean) if with_ssim else None,
         ssim_after=ssim(restored, clean) if with_ssim else None,
-        seconds=seconds,
+        seconds=result.seconds.total,
         pixels=clean.shape[0] * clean.shape[1],
     )
 
 
-def summarise(rows: Iterable[Row], known: Sequence[str], choice: str = AUTO) -> list[Summary]:
+def summarise(rows: Iterable[Row], routed: Sequence[str]) -> list[Summary]:
     """Means by degradation, in the order in which the labels first appear.
 
     Args:
         rows: of one suite.
-        known: degradations that the model knows.
-        choice: what the model was told: only ``"auto"`` leaves it a selection to judge.
+        routed: degradations that the model chose among; none where it was told.
     """
     by_label: dict[str, list[Row]] = {}
     for row in rows:
@@ -176,7 +228,7 @@ def summarise(rows: Iterable[Row], known: Sequence[str], choice: str = AUTO) -> 
     for label, group in by_label.items():
         worst = min(group, key=lambda row: row.gain)
         applied = group[0].degradation
-        judged = choice == AUTO and applied in known and all(row.selected for row in group)
+        judged = applied in routed and all(row.selected for row in group)
         summaries.append(
             Summary(
                 label=label,
@@ -199,7 +251,7 @@ def summarise(rows: Iterable[Row], known: Sequence[str], choice: str = AUTO) -> 
 
 
 def _as_float(image_HWC: Image) -> FloatImage:
-    return image_HWC.astype(np.float32) / 255
+    return image_HWC.astype(np.float32) / np.float32(255)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -18,7 +18,7 @@ from cpl_edge.data.images import is_image, read_photo
 from cpl_edge.data.photos import bundled_photos
 from cpl_edge.errors import ImageError, UserError, require
 from cpl_edge.evaluate.metrics import crop_to_multiple
-from cpl_edge.evaluate.suites import BUNDLED, Degradation, Gaussian, Pairs, Suite
+from cpl_edge.evaluate.suites import BUNDLED, Degradation, Gaussian, Pairs, Suite, Synthetic
 
 Image = npt.NDArray[np.uint8]
 DATA_VARIABLE = "CPL_EDGE_DATA"
@@ -52,7 +52,6 @@ class Sample:
         Raises:
             UserError: an image that is too small, or a pair of different sizes.
             ImageError: a file that cannot be read.
-            MissingExtra: a synthetic degradation without torch.
         """
         clean = self.clean if isinstance(self.clean, np.ndarray) else _read(self.clean)
         if self.degraded is not None:
@@ -78,9 +77,11 @@ def find_samples(suite: Suite, data: Path | None, limit: int = 0) -> list[Sample
         limit: take only the first images by name; 0 leaves it to the suite.
 
     Raises:
-        UserError: a folder is missing or empty, or an image has no counterpart.
-        MissingExtra: bundled photos without scikit-image.
+        UserError: a folder is missing or empty, an image has no counterpart, or there is no such
+            synthetic degradation.
+        MissingExtra: bundled photos without scikit-image, or synthetic degradations without torch.
     """
+    _check_synthetic(suite)
     folders = _find_folders(suite, data)
     clean: list[tuple[str, Path | Image]] = []
     if suite.images == BUNDLED:
@@ -123,10 +124,10 @@ def synthesise(image_HWC: Image, degradation: str, seed: int) -> Image:
         seed: of the strength and of everything else that is drawn.
 
     Raises:
-        MissingExtra: torch is not installed.
         UserError: there is no such degradation.
     """
-    torch = require("torch", extra="train")
+    import torch
+
     from cpl_edge.data.degradations import degrade
 
     x_HWC = torch.from_numpy(image_HWC.astype(np.float32) / 255)
@@ -134,6 +135,21 @@ def synthesise(image_HWC: Image, degradation: str, seed: int) -> Image:
     y_BCHW = degrade(x_BCHW, degradation, torch.Generator().manual_seed(seed))
     y_HWC: npt.NDArray[np.float32] = y_BCHW[0].permute(1, 2, 0).numpy()
     return np.rint(y_HWC * 255).astype(np.uint8)
+
+
+def _check_synthetic(suite: Suite) -> None:
+    """Fail before the first image rather than in the middle of a run."""
+    wanted = [d.degradation for d in suite.degradations if isinstance(d, Synthetic)]
+    if not wanted:
+        return
+    require("torch", extra="train")
+    from cpl_edge.data.degradations import KINDS
+
+    for name in "+".join(wanted).split("+"):
+        if name not in KINDS:
+            raise UserError(
+                f"suite {suite.name!r}: no degradation {name!r}; there are {', '.join(KINDS)}"
+            )
 
 
 def _read(path: Path) -> Image:

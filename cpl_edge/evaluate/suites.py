@@ -182,7 +182,7 @@ _KINDS: dict[str, type[BaseModel]] = {
     "synthetic": Synthetic,
     "pairs": Pairs,
 }
-_TABLES = {**_KINDS, "published": Published}
+_TABLES: dict[str, type[BaseModel]] = {**_KINDS, "published": Published}
 
 
 def _explain(error: ErrorDetails) -> str:
@@ -190,7 +190,8 @@ def _explain(error: ErrorDetails) -> str:
     where = ".".join(str(part) for part in error["loc"] if part not in _KINDS)
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg']}" if where else error["msg"]
-    table = next((_TABLES[p] for p in error["loc"] if isinstance(p, str) and p in _TABLES), Suite)
-    near = difflib.get_close_matches(str(error["loc"][-1]), table.model_fields, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"keys are {', '.join(table.model_fields)}"
+    tables = [_TABLES[part] for part in error["loc"] if isinstance(part, str) and part in _TABLES]
+    known = (tables[0] if tables else Suite).model_fields
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"keys are {', '.join(known)}"
     return f"unknown key {where!r}: {hint}"

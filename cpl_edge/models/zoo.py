@@ -69,7 +69,9 @@ def load_student(name_or_path: str | Path) -> Student:
             raise UserError(f"{path} holds no student: its metadata lacks 'cpl_edge_student'")
         student = Student(StudentConfig.from_dict(json.loads(text)))
         student.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, TypeError) as error:
+    except UserError:
+        raise
+    except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} is not a student's weights: {str(error).splitlines()[0]}"
         ) from error

@@ -22,6 +22,7 @@ KEY = "cpl_edge"
 Layout = Literal["NCHW", "NHWC"]
 Routing = Literal["auto", "split", "pinned"]
 ENTRY_POINTS = ("forward", "route", "restore")
+_NEEDED = {"auto": {"forward"}, "split": {"route", "restore"}, "pinned": {"forward"}}
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ def _problems(values: dict[str, Any]) -> list[str]:
         problems.append(f"says pinned {values['pinned']!r}, which is none of its degradations")
     if not _names(entries) or not entries or set(entries) - set(ENTRY_POINTS):
         problems.append(f"says entry points {entries!r} instead of some of {ENTRY_POINTS}")
+    elif missing := sorted(_NEEDED.get(values["routing"], set()) - set(entries)):
+        problems.append(f"lacks the entry point {missing[0]!r} that its routing needs")
     if values["channels"] != "RGB" or values["range"] != (0, 1):
         problems.append("asks for images that are not RGB in [0, 1]")
     if not isinstance(values["versions"], dict):

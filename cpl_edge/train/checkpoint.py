@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         kept = "; the last good one is kept" if path.exists() else ""
         raise CplEdgeError(f"cannot write the checkpoint {path}: {error}{kept}") from error
 
@@ -42,9 +45,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is not such a checkpoint.
     """
+    if not zipfile.is_zipfile(path):  # what torch.save writes; torch.load would also take a pickle
+        raise UserError(f"{path} is not a checkpoint: it is missing, cut off or of another kind")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, LookupError, OSError,
+            RuntimeError, TypeError, ValueError) as error:  # fmt: skip  # all seen on damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a checkpoint: {reason}") from None
     if not isinstance(state, dict) or "step" not in state:

@@ -87,10 +87,11 @@ class Trainer:
         self.checkpoint = folder / "checkpoint.pt"
         if self.checkpoint.exists():
             self._resume()
+        self._forget_later_rows()
 
     def _resume(self) -> None:
         state = load_checkpoint(self.checkpoint)
-        if state["recipe"] != self.recipe.model_dump(mode="json"):
+        if state.get("recipe") != self.recipe.model_dump(mode="json"):
             raise UserError(
                 f"{self.folder} holds a run of another recipe: choose another --out or remove it"
             )
@@ -99,7 +100,6 @@ class Trainer:
             optimiser.load_state_dict(saved)
         self.generator.set_state(state["generator"])
         self.step, self.seconds, self.mean = state["step"], state["seconds"], state["mean"]
-        self._forget_later_rows()
 
     def _forget_later_rows(self) -> None:
         """Drop the log's rows that a killed run wrote after its last checkpoint."""
@@ -125,13 +125,25 @@ class Trainer:
             },
         )
 
-    def loss(self, x_BCHW: Tensor, y_BCHW: Tensor, label_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruction loss with the true degradation's prompts, and the router's loss."""
+    def loss(
+        self, x_BCHW: Tensor, y_BCHW: Tensor, label_B: Tensor, crop: int
+    ) -> tuple[Tensor, Tensor]:
+        """Reconstruction loss with the true degradation's prompts, and the router's loss.
+
+        Args:
+            x_BCHW: degraded crops, which the router sees whole.
+            y_BCHW: clean crops.
+            label_B: index of the degradation.
+            crop: side of their middle, which is restored.
+        """
+        margin = (x_BCHW.shape[-1] - crop) // 2
+        middle = (..., slice(margin, margin + crop), slice(margin, margin + crop))
         bf16 = self.recipe.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             logits_BSL = self.student.logits(x_BCHW)
-            restored = self.student.restore(x_BCHW, self.student.forced(logits_BSL, label_B))
-        difference = restored.float() - y_BCHW
+            w_BSN = self.student.forced(logits_BSL, label_B)
+            restored = self.student.restore(x_BCHW[middle], w_BSN)
+        difference = restored.float() - y_BCHW[middle]
         if self.recipe.loss == "l1":
             pixel = difference.abs().mean()
         else:
@@ -142,20 +154,21 @@ class Trainer:
         """One optimiser step; returns the losses.
 
         Raises:
-            CplEdgeError: the loss is not finite; the last checkpoint is kept.
+            CplEdgeError: the loss or its gradient is not finite; the last checkpoint is kept.
         """
         stage = self.recipe.stage(self.step)
-        batch = self.bank.degraded(self.kinds, stage.batch, stage.crop, self.generator)
-        pixel, routing = self.loss(*batch)
+        side = stage.context or stage.crop
+        batch = self.bank.degraded(self.kinds, stage.batch, side, self.generator)
+        pixel, routing = self.loss(*batch, stage.crop)
         total = pixel + self.recipe.routing_weight * routing
         total.backward()  # type: ignore[no-untyped-call]
         values = {"loss": pixel.item(), "routing": routing.item()}
-        if not math.isfinite(total.item()):
+        norm = nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip, foreach=True)
+        if not (math.isfinite(total.item()) and math.isfinite(norm.item())):
             raise CplEdgeError(
-                f"the loss is {total.item()} at step {self.step}: lower the learning rate; "
-                f"the last good checkpoint is {self.checkpoint}"
+                f"the loss is {total.item()} and its gradient {norm.item()} at step {self.step}: "
+                f"lower the learning rate; the last checkpoint in {self.folder} is kept"
             )
-        nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip, foreach=True)
         lr = learning_rate(self.recipe, self.step)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
@@ -173,8 +186,17 @@ class Trainer:
 
         Returns:
             True when the recipe is finished; ``student.safetensors`` is then written.
+
+        Raises:
+            UserError: the run folder cannot be made.
+            CplEdgeError: see :meth:`train_step` and :meth:`save`.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{self.folder} cannot be a run folder ({error.strerror}): choose another --out"
+            ) from error
         started, before = time.monotonic(), self.seconds
         mean = self.mean
         with _stop_signals() as stop, _progress(self.recipe.steps, self.step) as advance:

@@ -18,7 +18,7 @@ Positive = Annotated[int, Field(gt=0)]
 class Strict(BaseModel):
     """Base of every recipe: no unknown keys, no silent conversion, no change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 R = TypeVar("R", bound=Strict)
@@ -29,13 +29,22 @@ class Stage(Strict):
 
     Attributes:
         start: share of the steps after which this stage begins, 0 for the first.
-        crop: side of the crops in pixels.
+        crop: side of the crops in pixels that are restored.
         batch: crops per step.
+        context: side of the crop around them that the router sees; it costs little, and a photo's
+            strength of haze or darkness cannot be told from a few pixels. 0 for the crop itself.
     """
 
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
     crop: Positive = 64
     batch: Positive = 20
+    context: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _context_holds_crop(self) -> Stage:
+        if self.context and (self.context < self.crop or (self.context - self.crop) % 2):
+            raise ValueError("context must be 0, or crop plus an even number")
+        return self
 
 
 class TrainRecipe(Strict):
@@ -119,7 +128,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return f"{place or 'recipe'}: {first['msg']}"
-    known = list(model.model_fields) + list(Stage.model_fields)
+    known = list((Stage if first["loc"][0] == "stages" else model).model_fields)
     near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"
     return f"unknown key {place!r}{hint}"

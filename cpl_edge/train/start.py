@@ -41,7 +41,9 @@ def train(
         raise UserError(
             f"say with --data FOLDER where the images are: it must hold {', '.join(recipe.folders)}"
         )
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    if device not in ("cpu", "cuda"):
+        raise UserError(f"no device {device!r}: use --device cpu or --device cuda")
+    if device == "cuda" and not torch.cuda.is_available():
         raise UserError("there is no CUDA device: use --device cpu")
     torch.set_num_threads(threads)
     files = list_images([data / folder for folder in recipe.folders])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cpl_edge.data.degradations import degrade
+from cpl_edge.errors import UserError
 from cpl_edge.models.student import Student
 
 
@@ -21,6 +22,9 @@ class Validation:
         kinds: degradations to apply.
         device: where to validate.
         side: largest side in pixels.
+
+    Raises:
+        UserError: an image is smaller than 16 pixels.
     """
 
     def __init__(
@@ -34,6 +38,10 @@ class Validation:
         self.pairs: list[tuple[str, Tensor, Tensor]] = []
         for seed, image in enumerate(images_HWC):
             h, w = (min(side, size // 16 * 16) for size in image.shape[:2])
+            if not h * w:
+                raise UserError(
+                    f"a held-out image of {image.shape[1]}x{image.shape[0]} is too small"
+                )
             part = torch.from_numpy(np.ascontiguousarray(image[:h, :w])).to(device)
             clean = (part.permute(2, 0, 1)[None].float() / 255).contiguous(
                 memory_format=torch.channels_last

@@ -62,15 +62,12 @@ def test_noise_is_clipped_and_rounded_not_wrapped():
 
 
 def test_seed_is_the_same_on_every_machine():
-    assert seed_of("101085") == zlib.crc32(b"101085") == 1656023391
+    assert seed_of("101085") == zlib.crc32(b"101085") == 4061515681
 
 
 def test_noise_is_the_same_on_every_machine():
     first = add_gaussian(np.full((2, 2, 3), 128, np.uint8), 25, seed_of("101085"))
-    assert first.ravel().tolist() == FIRST
-
-
-FIRST = [0] * 12
+    assert first.ravel().tolist() == [136, 118, 132, 128, 120, 103, 93, 116, 147, 116, 78, 142]
 
 
 def test_an_image_is_degraded_alike_whatever_else_runs(data):

@@ -1,0 +1,1 @@
+"""Photos of any size through any runtime."""
