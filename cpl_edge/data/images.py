@@ -38,7 +38,7 @@ _CONVERT = "convert it to PNG or JPEG first"
 _AGAIN = "copy or download it again"
 _CAMERA_RAW = "camera raw is not supported: develop it to a TIFF or JPEG first"
 
-# Files that people take for photos, by pattern at the file's begin.
+# Files that people take for photos, by pattern at the start of the file.
 _FOREIGN = (
     (rb"....ftyp(hei[cmsx]|hev[cmx]|mif1|msf1)", f"HEIC is not supported: {_CONVERT}"),
     (rb"....ftypavi[fs]", f"AVIF is not supported: {_CONVERT}"),
@@ -60,8 +60,7 @@ _KNOWN = (
 # Pillow's limit of pixels and Python's warning filters belong to the process.
 _PROCESS = threading.RLock()
 
-
-_NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _DNG_VERSION = 254, 258, 284, 50706
+_NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706  # TIFF tags
 
 _TURNS: dict[int, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
     2: np.fliplr,
@@ -215,10 +214,11 @@ def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
     tags = image.tag_v2
     if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE, 0) & 1:
         raise ImageError(f"{_CAMERA_RAW} (its first picture is only a preview)")
-    bits = tags.get(_BITS_PER_SAMPLE, (1,))
+    bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
     if bits[0] not in (1, 2, 4, 8, 16):
         raise ImageError(f"TIFF of {bits[0]} bits a channel is not supported: save as 8 or 16 bit")
-    if bits[0] == 16 and tags.get(_PLANAR_CONFIGURATION, 1) == 2 and len(bits) > 1:
+    planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2
+    if bits[0] == 16 and planar and len(bits) > 1:
         raise ImageError("TIFF of 16 bits in separate planes is not supported: save it interleaved")
 
 

@@ -74,7 +74,7 @@ def write_tiff(
     """Write a TIFF 6.0 file in strips, compressed by deflate with horizontal differencing.
 
     Args:
-        file: open for writing, at its begin.
+        file: open for writing, at its start.
         pixels_HWC: uint8 or uint16; 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels.
         icc: profile.
         exif: TIFF-structured block, of which the tags that describe a photo are kept.

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
 
 from cpl_edge.errors import ImageError
 
@@ -141,8 +141,9 @@ def _cmyk_to_srgb(image: Image.Image) -> Callable[[Image.Image], Image.Image] | 
 
 def _grey_16(image: Image.Image) -> Pixels:
     grey_HW = np.asarray(image).astype(np.uint16)  # native byte order
-    if getattr(image, "tag_v2", {}).get(262) == 0:  # white is zero, which Pillow leaves as it is
-        grey_HW = ~grey_HW
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+        grey_HW = ~grey_HW  # white is zero, which Pillow heeds for 8 bits alone
     alpha_HW = _key_alpha(grey_HW[..., None], image.info.get("transparency"))
     return Pixels(np.repeat(grey_HW[..., None], 3, axis=-1), alpha_HW, grey=True)
 

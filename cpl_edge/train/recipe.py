@@ -29,14 +29,14 @@ class Stage(Strict):
 
     Attributes:
         start: share of the steps after which this stage begins, 0 for the first.
-        crop: side of the crops in pixels that are restored.
+        crop: side of the crops in pixels that are restored, a multiple of 4.
         batch: crops per step.
         context: side of the crop around them that the router sees; it costs little, and a photo's
             strength of haze or darkness cannot be told from a few pixels. 0 for the crop itself.
     """
 
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    crop: Positive = 64
+    crop: Annotated[int, Field(gt=0, multiple_of=4)] = 64
     batch: Positive = 20
     context: Annotated[int, Field(ge=0)] = 0
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cpl_edge.cli import write_json
 from cpl_edge.data.patches import ImageBank, list_images, load_images
 from cpl_edge.errors import UserError
+from cpl_edge.machine import machine, versions
 from cpl_edge.models.student import StudentConfig
 from cpl_edge.models.zoo import STUDENTS
 from cpl_edge.train.loop import Trainer
@@ -58,7 +59,7 @@ def train(
     folder = out or Path("runs") / Path(recipe_name).stem
     trainer = Trainer(recipe, bank, validation, folder)
     finished = trainer.run(max_minutes)
-    return {
+    result = {
         "recipe": recipe.model_dump(mode="json"),
         "finished": finished,
         "step": trainer.step,
@@ -66,6 +67,10 @@ def train(
         "seconds": round(trainer.seconds, 1),
         "images": len(training),
         "folder": str(folder),
-        "machine": f"{platform.machine()}, {threads} thread(s), {device}",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "threads": threads,
+        "device": device,
+        "machine": machine(),
+        "versions": versions(),
     }
+    write_json(folder / "run.json", result)
+    return result
