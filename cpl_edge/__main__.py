@@ -17,6 +17,7 @@ VERBS = {
     "evaluate": "Measure a suite: PSNR and SSIM per image and degradation.",
     "export": "Build model files for executorch, coreml, litert and onnx.",
     "train": "Train a network from a recipe.",
+    "benchmark": "Time and memory of restoring a whole photo.",
 }
 
 

@@ -34,7 +34,7 @@ EXCEPTIONS = {
     "runtimes/torch.py": {"models"},  # the torch runtime runs the network itself
 }
 # Ground that every room stands on.
-COMMON = {"__init__", "__main__", "cli", "errors", "shipped"}
+COMMON = {"__init__", "__main__", "cli", "errors", "machine", "recipe", "shipped"}
 # Optional or heavy packages, which a device that only restores does not have.
 HEAVY = {
     "ai_edge_quantizer",

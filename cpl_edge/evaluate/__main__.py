@@ -14,7 +14,8 @@ def main(
         str | None, typer.Option(metavar="NAME", help="A suite of --list, or a TOML file.")
     ] = None,
     model: Annotated[
-        str, typer.Option(metavar="MODEL", help="Model file, or a shipped student's name.")
+        str,
+        typer.Option(metavar="MODEL", help="Model file, build folder or shipped student's name."),
     ] = "s",
     data: Annotated[
         Path | None,

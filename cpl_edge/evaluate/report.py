@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cpl_edge import __version__
 from cpl_edge.evaluate.run import Evaluation
+from cpl_edge.machine import machine, versions
 from cpl_edge.restore.restorer import AUTO
-
-PACKAGES = (
-    "numpy",
-    "pillow",
-    "scikit-image",
-    "ai-edge-litert",
-    "onnxruntime",
-    "executorch",
-    "torch",
-)
-"""Packages whose versions may move a figure."""
 
 REMARK = "Training data differ: the published methods saw other and more images."
 
@@ -48,24 +34,25 @@ def summary_table(evaluation: Evaluation) -> Table:
     heading = f"{evaluation.model.name}, {info.target} {info.precision}, {threads}"
     if evaluation.degradation != AUTO:
         heading += f", told the degradation: {evaluation.degradation}"
-    table = Table(title=f"{suite.name}: {suite.about}\n{heading}", title_justify="left")
-    table.add_column("degradation")
-    for column in ("images", "PSNR dB", "gain dB"):
-        table.add_column(column, justify="right")
+    table = _table(f"{suite.name}: {suite.about}\n{heading}")
+    table.add_column("degraded by")
+    for column in ("n", "PSNR dB"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("gain dB", justify="right")
     if with_ssim := "ssim" in suite.metrics:
         table.add_column("SSIM", justify="right")
-    table.add_column("worst image")
-    table.add_column("routed", justify="right")
-    table.add_column("ms/MP", justify="right")
+    table.add_column("worst image", overflow="fold")
+    for column in ("routed", "ms/MP"):
+        table.add_column(column, justify="right", no_wrap=True)
     for s in evaluation.summaries:
         cells: list[str | Text] = [
             s.label,
             str(s.images),
             f"{s.psnr_before:.2f} -> {s.psnr_after:.2f}",
-            _gain(s.gain),
+            _gain(s.gain, " WORSE"),
         ]
         if with_ssim:
-            cells.append(f"{s.ssim_before:.4f} -> {s.ssim_after:.4f}")
+            cells.append(f"{s.ssim_before:.3f} -> {s.ssim_after:.3f}")
         cells.append(Text.assemble(f"{s.worst_image} ", _gain(s.worst_gain)))
         cells.append("-" if s.routed is None else f"{s.routed:.0%}")
         cells.append(f"{s.ms_per_megapixel:.0f}")
@@ -75,7 +62,7 @@ def summary_table(evaluation: Evaluation) -> Table:
 
 def published_table(evaluation: Evaluation) -> Table:
     """PSNR of papers beside ours."""
-    table = Table(title="beside published figures (PSNR dB)", title_justify="left")
+    table = _table("beside published figures (PSNR dB)")
     table.add_column("method")
     for s in evaluation.summaries:
         table.add_column(s.label, justify="right")
@@ -106,42 +93,20 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """What a latency depends on; nothing that tells whose machine it is."""
-    return {
-        "processor": _processor(),
-        "architecture": platform.machine(),
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
+def _table(title: str) -> Table:
+    """A table that fits 80 columns."""
+    return Table(
+        title=title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
 
 
-def versions() -> dict[str, str]:
-    """Version of this product and of each package of :data:`PACKAGES` that is installed."""
-    found = {"cpl-edge": __version__}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _processor() -> str:
-    """Name of the processor; Python does not know it on Linux, the kernel does."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def _gain(value: float) -> Text:
-    if value < 0:
-        return Text(f"{value:+.2f} WORSE", style="bold red")
-    return Text(f"{value:+.2f}")
+def _gain(value: float, warning: str = "") -> Text:
+    return Text(f"{value:+.2f}{warning}", "bold red") if value < 0 else Text(f"{value:+.2f}")
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

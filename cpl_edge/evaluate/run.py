@@ -1,98 +1,22 @@
-"""Run a suite through a model: one row an image, one line a degradation."""
+"""Run a suite through a model file."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
 
-import numpy as np
-
+from cpl_edge.cli import track
 from cpl_edge.errors import UserError
-from cpl_edge.evaluate.metrics import FloatImage, psnr, ssim
-from cpl_edge.evaluate.samples import Image, Sample
-from cpl_edge.evaluate.suites import Suite
-from cpl_edge.restore.restorer import AUTO, Restored
+from cpl_edge.evaluate.rows import Row, Summary, measure, summarise
+from cpl_edge.evaluate.samples import find_samples
+from cpl_edge.evaluate.suites import Suite, load_suite
+from cpl_edge.restore.restorer import AUTO, Restorer
+from cpl_edge.runtimes.info import ModelInfo
+from cpl_edge.runtimes.protocol import find_model, open_runtime
 
 ORACLE = "oracle"
-
-
-class Restores(Protocol):
-    """What this module needs of :class:`cpl_edge.restore.restorer.Restorer`."""
-
-    def restore_float(self, image_HWC: FloatImage, degradation: str = AUTO) -> Restored:
-        """Restore one float32 photo in [0, 1] without rounding."""
-        ...
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one image gave.
-
-    Attributes:
-        image: its name.
-        label: the suite's heading for the degradation.
-        degradation: what was applied.
-        selected: what the model took it for; None where it does not tell.
-        psnr_before: decibels of the degraded image.
-        psnr_after: decibels of the restored image.
-        ssim_before: None where the suite does not ask for it.
-        ssim_after: None where the suite does not ask for it.
-        seconds: wall time of restoring, routing included; reading and measuring not counted.
-        pixels: size of the image.
-    """
-
-    image: str
-    label: str
-    degradation: str
-    selected: str | None
-    psnr_before: float
-    psnr_after: float
-    ssim_before: float | None
-    ssim_after: float | None
-    seconds: float
-    pixels: int
-
-    @property
-    def gain(self) -> float:
-        """PSNR after minus before; negative where restoring did harm."""
-        # Equal infinities (nothing degraded, nothing done) are no gain rather than no number.
-        return 0.0 if self.psnr_after == self.psnr_before else self.psnr_after - self.psnr_before
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What one degradation gave: means over images, and the image that gained least.
-
-    Attributes:
-        label: the suite's heading.
-        degradation: what was applied.
-        images: how many.
-        psnr_before: mean of the degraded images in decibels.
-        psnr_after: mean of the restored images.
-        gain: mean gain in decibels.
-        ssim_before: None where the suite does not ask for it.
-        ssim_after: None where the suite does not ask for it.
-        worst_image: the image with the smallest gain.
-        worst_gain: its gain in decibels.
-        routed: share of images whose degradation the model selected by itself; None where it was
-            told, or knows no such degradation.
-        ms_per_megapixel: milliseconds of restoring per million pixels.
-    """
-
-    label: str
-    degradation: str
-    images: int
-    psnr_before: float
-    psnr_after: float
-    gain: float
-    ssim_before: float | None
-    ssim_after: float | None
-    worst_image: str
-    worst_gain: float
-    routed: float | None
-    ms_per_megapixel: float
 
 
 @dataclass(frozen=True)
@@ -134,7 +58,7 @@ def evaluate(
 
     Args:
         suite: name of a shipped suite, or a TOML file.
-        model: model file, or name of a shipped student.
+        model: model file, build folder, or name of a shipped student.
         data: folder with the suite's images; None asks the variable ``CPL_EDGE_DATA``.
         limit: only the first images by name; 0 leaves it to the suite.
         degradation: ``"auto"``, ``"oracle"`` or what the model is always told.
@@ -146,16 +70,17 @@ def evaluate(
     """
     chosen = load_suite(suite)
     samples = find_samples(chosen, data, limit)
-    path = model_path(model)
+    path = find_model(model)
     with closing(open_runtime(path, threads)) as runtime:
         info = runtime.info
-        tell = [told(degradation, s.degradation.degradation, info.degradations) for s in samples]
+        known = info.degradations if info.pinned is None else (info.pinned,)
+        tell = [told(degradation, s.degradation.degradation, known) for s in samples]
         restorer = Restorer(runtime)
         rows = [
             measure(sample, chosen, restorer, choice)
             for sample, choice in track([*zip(samples, tell, strict=True)], chosen.name)
         ]
-    routed = info.degradations if degradation == AUTO and info.routing != "pinned" else ()
+    routed = info.degradations if degradation == AUTO and info.pinned is None else ()
     summaries = summarise(rows, routed)
     return Evaluation(
         chosen, path, info, degradation, threads, limit, tuple(rows), tuple(summaries)
@@ -185,79 +110,3 @@ def told(choice: str, applied: str, known: Sequence[str]) -> str:
             f"{', '.join(known)}"
         )
     return degradation
-
-
-def measure(sample: Sample, suite: Suite, model: Restores, degradation: str = AUTO) -> Row:
-    """Degrade, restore and measure one image.
-
-    Args:
-        sample: the image.
-        suite: says how to crop and what to measure.
-        model: an opened model.
-        degradation: what the model is told (see :func:`told`).
-    """
-    degraded, clean = (_as_float(image) for image in sample.load(suite.crop_multiple))
-    result = model.restore_float(degraded, degradation)
-    restored = np.clip(result.image_HWC.astype(np.float32, copy=False), 0, 1)
-    with_ssim = "ssim" in suite.metrics
-    return Row(
-        image=sample.name,
-        label=sample.degradation.label,
-        degradation=sample.degradation.degradation,
-        selected=result.degradation,
-        psnr_before=psnr(degraded, clean),
-        psnr_after=psnr(restored, clean),
-        ssim_before=ssim(degraded, clean) if with_ssim else None,
-        ssim_after=ssim(restored, clean) if with_ssim else None,
-        seconds=result.seconds.total,
-        pixels=clean.shape[0] * clean.shape[1],
-    )
-
-
-def summarise(rows: Iterable[Row], routed: Sequence[str]) -> list[Summary]:
-    """Means by degradation, in the order in which the labels first appear.
-
-    Args:
-        rows: of one suite.
-        routed: degradations that the model chose among; none where it was told.
-    """
-    by_label: dict[str, list[Row]] = {}
-    for row in rows:
-        by_label.setdefault(row.label, []).append(row)
-    summaries = []
-    for label, group in by_label.items():
-        worst = min(group, key=lambda row: row.gain)
-        applied = group[0].degradation
-        judged = applied in routed and all(row.selected for row in group)
-        summaries.append(
-            Summary(
-                label=label,
-                degradation=applied,
-                images=len(group),
-                psnr_before=_mean([row.psnr_before for row in group]),
-                psnr_after=_mean([row.psnr_after for row in group]),
-                gain=_mean([row.gain for row in group]),
-                ssim_before=_mean_or_none([row.ssim_before for row in group]),
-                ssim_after=_mean_or_none([row.ssim_after for row in group]),
-                worst_image=worst.image,
-                worst_gain=worst.gain,
-                routed=_mean([row.selected == applied for row in group]) if judged else None,
-                ms_per_megapixel=1e9
-                * math.fsum(row.seconds for row in group)
-                / sum(row.pixels for row in group),
-            )
-        )
-    return summaries
-
-
-def _as_float(image_HWC: Image) -> FloatImage:
-    return image_HWC.astype(np.float32) / np.float32(255)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
-def _mean_or_none(values: Sequence[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return _mean(present) if present else None

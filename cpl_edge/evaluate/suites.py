@@ -6,25 +6,17 @@ explains the keys; this module checks them, and :mod:`cpl_edge.evaluate.samples`
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, model_validator
 
-from cpl_edge.errors import UserError
-from cpl_edge.shipped import shipped, shipped_names
+from cpl_edge.recipe import Table, read_toml
+from cpl_edge.shipped import shipped_names
 
 BUNDLED = "bundled"
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Gaussian(_Table):
+class Gaussian(Table):
     """Noise by the exact protocol of the published figures (method section 6).
 
     Attributes:
@@ -42,7 +34,7 @@ class Gaussian(_Table):
         return "noise"
 
 
-class Synthetic(_Table):
+class Synthetic(Table):
     """A degradation of :mod:`cpl_edge.data.degradations`, its strength drawn for each image.
 
     Attributes:
@@ -55,7 +47,7 @@ class Synthetic(_Table):
     degradation: str
 
 
-class Pairs(_Table):
+class Pairs(Table):
     """Degraded images and their clean counterparts of the same name in two folders.
 
     Attributes:
@@ -75,7 +67,7 @@ class Pairs(_Table):
 Degradation = Annotated[Gaussian | Synthetic | Pairs, Field(discriminator="kind")]
 
 
-class Published(_Table):
+class Published(Table):
     """Figures of a paper to print beside ours.
 
     Attributes:
@@ -87,7 +79,7 @@ class Published(_Table):
     psnr: dict[str, float]
 
 
-class Suite(_Table):
+class Suite(Table):
     """One suite.
 
     Attributes:
@@ -145,20 +137,6 @@ def suite_names() -> list[str]:
     return shipped_names("benchmarks", ".toml")
 
 
-def _suite_path(name_or_path: str) -> Path:
-    names = suite_names()
-    if name_or_path in names:
-        return shipped("benchmarks", f"{name_or_path}.toml")
-    if not name_or_path.endswith(".toml"):
-        near = difflib.get_close_matches(name_or_path, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names)}"
-        raise UserError(f"no suite {name_or_path!r}: {hint}")
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; suites that need no file: {', '.join(names)}")
-    return path
-
-
 def load_suite(name_or_path: str) -> Suite:
     """Read a suite.
 
@@ -168,30 +146,4 @@ def load_suite(name_or_path: str) -> Suite:
     Raises:
         UserError: no such suite or file, or a wrong key or value, with the nearest right one.
     """
-    path = _suite_path(name_or_path)
-    try:
-        return Suite.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from error
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error.errors()[0])}") from error
-
-
-_KINDS: dict[str, type[BaseModel]] = {
-    "gaussian": Gaussian,
-    "synthetic": Synthetic,
-    "pairs": Pairs,
-}
-_TABLES: dict[str, type[BaseModel]] = {**_KINDS, "published": Published}
-
-
-def _explain(error: ErrorDetails) -> str:
-    """One line for one mistake in a TOML file, with the nearest key where a key is unknown."""
-    where = ".".join(str(part) for part in error["loc"] if part not in _KINDS)
-    if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg']}" if where else error["msg"]
-    tables = [_TABLES[part] for part in error["loc"] if isinstance(part, str) and part in _TABLES]
-    known = (tables[0] if tables else Suite).model_fields
-    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"keys are {', '.join(known)}"
-    return f"unknown key {where!r}: {hint}"
+    return read_toml(name_or_path, Suite, "benchmarks", "suite")

@@ -13,8 +13,9 @@ from cpl_edge.errors import UserError
 from cpl_edge.machine import machine, versions
 from cpl_edge.models.student import StudentConfig
 from cpl_edge.models.zoo import STUDENTS
+from cpl_edge.recipe import read_toml
 from cpl_edge.train.loop import Trainer
-from cpl_edge.train.recipe import TrainRecipe, read_recipe
+from cpl_edge.train.recipe import TrainRecipe
 from cpl_edge.train.validation import Validation
 
 
@@ -35,7 +36,7 @@ def train(
     Raises:
         UserError: no data folder, an unknown recipe, or a device that is not there.
     """
-    recipe = read_recipe(recipe_name, TrainRecipe, "train")
+    recipe = read_toml(recipe_name, TrainRecipe, "train")
     if steps is not None:
         recipe = recipe.model_copy(update={"steps": steps})
     if data is None:

@@ -1,6 +1,10 @@
-"""Rows and summaries with stub models whose answers are known."""
+"""A suite through a model file, from the command line."""
 
-import math
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,115 +12,177 @@ from PIL import Image
 from skimage.data import coffee
 
 from cpl_edge.errors import UserError
-from cpl_edge.evaluate.run import Row, forced_degradation, measure, summarise
+from cpl_edge.evaluate import run
+from cpl_edge.evaluate.__main__ import main
+from cpl_edge.evaluate.metrics import psnr
+from cpl_edge.evaluate.run import evaluate, told
 from cpl_edge.evaluate.samples import find_samples
-from cpl_edge.evaluate.suites import Suite
+from cpl_edge.evaluate.suites import load_suite, suite_names
+from cpl_edge.runtimes.protocol import open_runtime
 
 KNOWN = ("noise", "rain")
 
 
-@pytest.fixture(scope="module")
-def suite():
-    noise = [{"kind": "gaussian", "label": f"noise {s}", "sigma": s} for s in (15, 50)]
-    return Suite.model_validate(
-        {"name": "t", "about": "t", "images": "clean", "degradations": noise}
-    )
-
-
-@pytest.fixture(scope="module")
-def samples(suite, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "clean").mkdir()
-    for i in range(2):
-        Image.fromarray(coffee()[i * 64 : i * 64 + 64, 200:280]).save(folder / f"clean/{i}.png")
-    return find_samples(suite, folder)
-
-
-def identity(x_HWC, degradation):
-    return x_HWC, degradation or "noise"
-
-
-def test_identity_changes_nothing(suite, samples):
-    rows = [measure(sample, suite, identity, None) for sample in samples]
-    assert [(r.image, r.label) for r in rows] == [
-        (image, label) for label in ("noise 15", "noise 50") for image in "01"
-    ]
-    for row in rows:
-        assert row.psnr_after == row.psnr_before and row.ssim_after == row.ssim_before
-        assert row.gain == 0 and row.pixels == 64 * 80
-    assert all(24.2 < row.psnr_before < 25.5 for row in rows[:2])
-    assert all(14.1 < row.psnr_before < 15.5 for row in rows[2:])
-    assert rows[0].ssim_before > rows[2].ssim_before
-    for s in summarise(rows, KNOWN):
-        assert s.gain == 0 and s.images == 2 and s.routed == 1 and s.ms_per_megapixel > 0
-
-
-def test_the_model_sees_float_rgb_and_its_output_is_clipped_but_not_rounded(suite, samples):
-    degraded, clean = samples[0].load(16)
-
-    def perfect(x_HWC, degradation):
-        assert x_HWC.dtype == np.float32 and x_HWC.shape == (64, 80, 3)
-        assert np.array_equal(x_HWC, degraded.astype(np.float32) / 255)
-        output = clean.astype(np.float32) / 255
-        # Beyond the range where clean is white, a third of a level off elsewhere.
-        return np.where(output == 1, 7, output + np.float32(1 / 765)), None
-
-    row = measure(samples[0], suite, perfect, None)
-    share = 1 - (clean == 255).mean()
-    assert row.psnr_after == pytest.approx(20 * math.log10(765) - 10 * math.log10(share), abs=0.05)
-    assert row.selected is None and row.psnr_before < 26
-
-
-def test_the_forced_degradation_reaches_the_model(suite, samples):
-    assert measure(samples[0], suite, identity, "rain").selected == "rain"
-
-
-def test_ssim_only_where_asked(suite, samples):
-    row = measure(samples[0], suite.model_copy(update={"metrics": ("psnr",)}), identity, None)
-    assert row.ssim_before is None and row.ssim_after is None
-    assert summarise([row], KNOWN)[0].ssim_after is None
-
-
 @pytest.mark.parametrize(
-    ("choice", "applied", "told"),
-    [("auto", "rain", None), ("oracle", "rain", "rain"), ("noise", "rain", "noise")],
+    ("choice", "applied", "expected"),
+    [("auto", "rain", "auto"), ("oracle", "rain", "rain"), ("noise", "rain", "noise")],
 )
-def test_what_the_model_is_told(choice, applied, told):
-    assert forced_degradation(choice, applied, KNOWN) == told
+def test_what_the_model_is_told(choice, applied, expected):
+    assert told(choice, applied, KNOWN) == expected
 
 
 @pytest.mark.parametrize(("choice", "applied"), [("oracle", "haze+rain"), ("nois", "rain")])
 def test_unknown_degradations_are_refused(choice, applied):
     with pytest.raises(UserError, match="use --degradation auto or one of noise, rain"):
-        forced_degradation(choice, applied, KNOWN)
+        told(choice, applied, KNOWN)
 
 
-def row(image, before, after, label="rain", selected="rain", degradation="rain", seconds=0.5):
-    return Row(image, label, degradation, selected, before, after, 0.5, 0.75, seconds, 250_000)
+@pytest.fixture(scope="module")
+def student(tmp_path_factory):
+    """A random student's weights, for the torch runtime."""
+    torch = pytest.importorskip("torch")
+    from cpl_edge.models.zoo import create_student, save_student
+
+    student = create_student("nano")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # a fresh student's blocks do nothing, whatever is selected
+        for block in (*student.encoder, *student.middle, *student.decoder):
+            block.project.weight.normal_(std=0.05, generator=generator)
+    path = tmp_path_factory.mktemp("student") / "random.safetensors"
+    save_student(student, path)
+    return str(path)
 
 
-def test_summary_of_known_rows():
-    rows = [
-        row("a", 20, 30),
-        row("b", 25, 24, selected="noise"),
-        row("c", 30, 33, seconds=1.0),
-        row("d", 10, 10.5, label="haze", degradation="haze", selected="noise"),
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "suite.toml").write_text(
+        "name = 'tiny'\nabout = 'a test'\nimages = 'clean'\n"
+        "[[degradations]]\nkind = 'gaussian'\nlabel = 'noise 25'\nsigma = 25\n"
+        "[[degradations]]\nkind = 'synthetic'\nlabel = 'dark'\ndegradation = 'lowlight'\n"
+    )
+    for i, width in enumerate((66, 80)):
+        image = np.ascontiguousarray(coffee()[i * 99 : i * 99 + 64, 200 : 200 + width])
+        Image.fromarray(image).save(tmp_path / "clean" / f"{i}.png")
+    return tmp_path
+
+
+def test_a_random_student_through_the_command(student, data, capsys):
+    report = data / "report.json"
+    arguments = ["--suite", str(data / "suite.toml"), "--model", student, "--data", str(data)]
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--json", str(report)])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "tiny: a test" in out and "random.safetensors, torch fp32, 1 thread" in out
+    read = json.loads(report.read_text())
+    assert [(row["label"], row["image"]) for row in read["rows"]] == [
+        (label, image) for label in ("noise 25", "dark") for image in "01"
     ]
-    rain, haze = summarise(rows, KNOWN)
-    assert (rain.label, rain.images, haze.label, haze.images) == ("rain", 3, "haze", 1)
-    assert (rain.psnr_before, rain.psnr_after, rain.gain) == (25, 29, 4)
-    assert (rain.ssim_before, rain.ssim_after) == (0.5, 0.75)
-    assert (rain.worst_image, rain.worst_gain) == ("b", -1)
-    assert rain.routed == pytest.approx(2 / 3)
-    assert rain.ms_per_megapixel == pytest.approx(2000 / 0.75)
-    assert haze.routed is None, "a model that knows no haze cannot route it"
+    assert len(read["model"]["digest"]) == 64
+    known = read["model"]["degradations"]
+    for row in read["rows"]:
+        assert row["pixels"] == 64 * ((row["image"] == "1" and 80) or 64)
+        assert row["selected"] in known and row["seconds"] > 0
+        assert row["psnr_after"] != row["psnr_before"]
+    noise, dark = read["summary"]
+    assert 20 < noise["psnr_before"] < 21 and dark["psnr_before"] < 17
+    hits = [row["selected"] == "noise" for row in read["rows"][:2]]
+    assert noise["routed"] == sum(hits) / 2
 
 
-def test_routing_is_judged_only_where_the_model_selects():
-    assert summarise([row("a", 20, 30)], KNOWN, "oracle")[0].routed is None
-    assert summarise([row("a", 20, 30, selected=None)], KNOWN)[0].routed is None
+def test_oracle_tells_each_image_its_degradation(student, data):
+    suite = str(data / "suite.toml")
+    rows = evaluate(suite, student, data, degradation="oracle").rows
+    assert [row.selected for row in rows] == ["noise", "noise", "lowlight", "lowlight"]
+    always = evaluate(suite, student, data, limit=1, degradation="haze")
+    assert [row.selected for row in always.rows] == ["haze", "haze"]
+    assert all(summary.routed is None for summary in always.summaries)
+    # The same images, told differently: only what the model does may differ.
+    assert always.rows[0].psnr_before == rows[0].psnr_before
+    assert always.rows[0].psnr_after != rows[0].psnr_after
 
 
-def test_equal_infinities_are_no_gain():
-    assert row("a", math.inf, math.inf).gain == 0
-    assert row("a", math.inf, 40).gain == -math.inf
+def test_a_pinned_model_is_not_judged_by_its_routing(student, data, monkeypatch):
+    def open_pinned(path, threads):
+        runtime = open_runtime(path, threads)
+        runtime.info = replace(runtime.info, routing="pinned", pinned="noise")
+        return runtime
+
+    monkeypatch.setattr(run, "open_runtime", open_pinned)
+    suite = str(data / "suite.toml")
+    summaries = evaluate(suite, student, data).summaries
+    assert [summary.routed for summary in summaries] == [None, None]
+    with pytest.raises(UserError, match=r"no degradation 'lowlight': use .* one of noise$"):
+        evaluate(suite, student, data, degradation="oracle")
+
+
+def test_mistakes_are_found_before_anything_runs(student, data, monkeypatch):
+    monkeypatch.setattr(run, "measure", lambda *_: pytest.fail("it ran"))
+    suite = str(data / "suite.toml")
+    with pytest.raises(UserError, match="knows no degradation 'fog'"):
+        evaluate(suite, student, data, degradation="fog")
+    text = (data / "suite.toml").read_text()
+    (data / "suite.toml").write_text(text.replace("lowlight", "lowlight+fog"))
+    with pytest.raises(UserError, match="suite 'tiny': no degradation 'fog'; there are noise"):
+        evaluate(suite, student, data)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "error: choose a suite with --suite NAME; --list shows them"),
+        (["--suite", "cbsd86"], "error: no suite 'cbsd86': did you mean 'cbsd68'?"),
+        (["--suite", "cbsd68"], "set --data or CPL_EDGE_DATA to a folder that holds cbsd68/"),
+        (["--suite", "bundled", "--model", "nothing.onnx"], "nothing.onnx does not exist"),
+    ],
+)
+def test_the_users_mistakes_exit_with_2(arguments, message, capsys, monkeypatch):
+    monkeypatch.delenv("CPL_EDGE_DATA", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and message in error and error.count("\n") == 1
+
+
+def test_list_shows_every_suite(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert stop.value.code == 0
+    assert {line.split()[0] for line in lines} == set(suite_names())
+    assert any("Rain100L: 100 published pairs" in line for line in lines)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "sys.argv = ['evaluate', '--help']\n"
+        "import runpy\n"
+        "try:\n"
+        "    runpy.run_module('cpl_edge.evaluate', run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    assert stop.code == 0\n"
+        "heavy = {'numpy', 'pydantic', 'skimage', 'torch', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--degradation" in done.stdout
+
+
+@pytest.mark.skipif("CPL_EDGE_DATA" not in os.environ, reason="CPL_EDGE_DATA is not set")
+@pytest.mark.parametrize(
+    ("suite", "label", "low", "high"),
+    [("cbsd68", "noise 25", 20.2, 20.8), ("rain100l", "Rain100L", 24.5, 25.5)],
+)
+def test_inputs_of_the_real_benchmarks(suite, label, low, high):
+    loaded = load_suite(suite)
+    samples = [s for s in find_samples(loaded, None, limit=32) if s.degradation.label == label]
+    assert len(samples) == 32
+    before = []
+    for sample in samples:
+        degraded, clean = sample.load(loaded.crop_multiple)
+        assert sorted(degraded.shape) == [3, 320, 480]
+        before.append(psnr(degraded / np.float32(255), clean / np.float32(255)))
+    assert low < np.mean(before) < high

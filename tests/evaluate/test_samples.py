@@ -92,6 +92,17 @@ def test_loading_crops_and_keeps_the_clean_image(data):
     assert 20 < (degraded.astype(float) - clean).std() < 27
 
 
+def test_synthesis_is_what_degrade_returns():
+    torch = pytest.importorskip("torch")
+    from cpl_edge.data.degradations import degrade
+
+    image = chelsea()[:64, :80]
+    x_BCHW = torch.from_numpy(image.transpose(2, 0, 1)[None] / np.float32(255))
+    y_BCHW = degrade(x_BCHW, "noise", torch.Generator().manual_seed(7))
+    expected = y_BCHW[0].numpy().transpose(1, 2, 0) * 255
+    assert np.abs(synthesise(image, "noise", 7) - expected).max() < 1e-3
+
+
 def test_synthesis_is_seeded_and_8_bit():
     pytest.importorskip("torch")
     image = chelsea()[:64, :64]

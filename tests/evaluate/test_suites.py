@@ -66,7 +66,7 @@ def test_a_file_of_the_user(tmp_path):
     [
         (MINIMAL + "sigm = 3", r"unknown key 'degradations\.0\.sigm': did you mean 'sigma'\?"),
         ("imagse = 'x'\n" + MINIMAL, r"unknown key 'imagse': did you mean 'images'\?"),
-        ("qqqq = 1\n" + MINIMAL, r"unknown key 'qqqq': keys are name, about"),
+        ("qqqq = 1\n" + MINIMAL, r"unknown key 'qqqq': choose from name, about"),
         (
             MINIMAL + "[[published]]\nmethod = 'x'\npsn = {}\npsnr = {}",
             r"unknown key 'published\.0\.psn': did you mean 'psnr'\?",

@@ -2,8 +2,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cpl_edge.models.prompts import PROMPTS, NoPrompt, SiteConfig, SoftPrompt, SparsePrompt
+from cpl_edge.models.prompts import NoPrompt, SiteConfig, SoftPrompt, SparsePrompt
 
+PROMPTS = {"spm": SparsePrompt, "soft": SoftPrompt, "none": NoPrompt}
 SITE = SiteConfig(dim_in=8, dim_out=4, channels=4, size=3, prompts=5, top_k=1)
 
 

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+import torch
+
+from cpl_edge.data.degradations import degrade
+from cpl_edge.data.photos import bundled_photos
+from cpl_edge.errors import UserError
+from cpl_edge.models.student import StudentConfig
+from cpl_edge.models.zoo import create_student
+from cpl_edge.train.validation import Validation
+
+KINDS = StudentConfig().degradations
+
+
+class Fake(torch.nn.Module):
+    """Routes everything to one degradation, and restores by a given function."""
+
+    config = StudentConfig()
+
+    def __init__(self, kind, restore=lambda x_BCHW, w_BSN: x_BCHW):
+        super().__init__()
+        self.index, self.restore = KINDS.index(kind), restore
+        self.modes = []
+
+    def route(self, x_BCHW):
+        self.modes.append(self.training)
+        assert not torch.is_grad_enabled()
+        w_BSDM = torch.zeros(1, 1, len(KINDS), self.config.levels)
+        w_BSDM[:, :, self.index] = torch.tensor([0.2, 0.5, 0.3])
+        return w_BSDM.flatten(2)
+
+
+@pytest.fixture(name="images", scope="module")
+def parts_of_photos():
+    return [image[100:148, 100:182] for _, image in bundled_photos()[:3]]
+
+
+def psnr(x, y):
+    return float(-10 * (x - y).square().mean().log10())
+
+
+def test_a_student_that_does_nothing_gains_nothing(images):
+    rows = Validation(images, KINDS).run(Fake("haze"))
+    assert list(rows) == list(KINDS)
+    for kind, row in rows.items():
+        assert row["before"] == row["after"]
+        assert row["routed"] == float(kind == "haze")
+
+
+def test_before_is_the_mean_psnr_of_the_degraded_images(images):
+    rows = Validation(images, ("noise", "haze")).run(Fake("noise"))
+    for kind, row in rows.items():
+        figures = []
+        for seed, image in enumerate(images):
+            clean = torch.from_numpy(image[:48, :80].copy()).permute(2, 0, 1)[None] / 255
+            generator = torch.Generator().manual_seed(seed)
+            figures.append(psnr(degrade(clean, kind, generator), clean))
+        assert row["before"] == pytest.approx(np.mean(figures), abs=0.001)
+
+
+def test_after_counts_what_the_student_restored_clipped(images):
+    halfway = Validation(images, ("haze",))
+    cleans = {id(degraded): clean for _, degraded, clean in halfway.pairs}
+
+    def oracle(x_BCHW, w_BSN):
+        clean = cleans[id(x_BCHW)]
+        return torch.where(clean == 1, torch.tensor(7.0), clean)  # beyond white is white
+
+    assert halfway.run(Fake("haze", oracle))["haze"]["after"] == 100  # no error at all
+    assert halfway.run(Fake("haze"))["haze"]["after"] < 30
+
+
+def test_the_student_gets_the_weights_that_it_routed(images):
+    given = []
+
+    def restore(x_BCHW, w_BSN):
+        given.append(w_BSN)
+        return x_BCHW
+
+    Validation(images, ("noise",)).run(Fake("rain", restore))
+    assert len(given) == len(images)
+    assert all(w_BSN[0, 0].nonzero().flatten().tolist() == [6, 7, 8] for w_BSN in given)
+
+
+def test_the_same_figures_every_time(images):
+    student = create_student("nano")
+    validation = Validation(images, KINDS)
+    first = validation.run(student)
+    torch.manual_seed(1)
+    assert validation.run(student) == first
+    assert Validation(images, KINDS).run(student) == first
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_students_mode_is_put_back(images, training):
+    fake = Fake("noise").train(training)
+    Validation(images, ("noise",)).run(fake)
+    assert fake.modes == [False] * len(images)
+    assert fake.training == training
+
+
+def test_images_are_cut_to_multiples_of_16_within_the_side(images):
+    validation = Validation([*images, np.zeros((16, 400, 3), np.uint8)], ("noise",), side=64)
+    shapes = [tuple(degraded.shape) for _, degraded, _ in validation.pairs]
+    assert shapes == [(1, 3, 48, 64)] * 3 + [(1, 3, 16, 64)]
+    assert all(degraded.shape == clean.shape for _, degraded, clean in validation.pairs)
+
+
+def test_an_image_too_small_is_refused():
+    with pytest.raises(UserError, match="50x15 is too small"):
+        Validation([np.zeros((15, 50, 3), np.uint8)], ("noise",))
