@@ -6,8 +6,8 @@
     3      H/4   4 * dim   encoder3    decoder3 -> site 2 -> up
     4      H/8   8 * dim   latent               -> site 3 -> up
 
-The prompts of `prompts.py` fill the sites: soft ones make PromptIR (Potlapalli et al., NeurIPS
-2023), sparse ones CPL. Whatever has one entry per site is ordered 3, 2, 1, as they run.
+The prompts of `prompts.py` and `dppd.py` fill the sites: soft ones make PromptIR (Potlapalli et
+al., NeurIPS 2023), sparse ones CPL. What has one entry per site is ordered 3, 2, 1, as they run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ from cpl_edge.models.blocks import (
     conv1x1,
     conv3x3,
 )
-from cpl_edge.models.prompts import PROMPTS, Prompt, SiteConfig
+from cpl_edge.models.dppd import PromptDistribution
+from cpl_edge.models.prompts import NoPrompt, Prompt, SiteConfig, SoftPrompt, SparsePrompt
+
+PROMPTS: dict[str, type[SoftPrompt | NoPrompt | PromptDistribution]] = {
+    "spm": SparsePrompt,
+    "soft": SoftPrompt,
+    "none": NoPrompt,
+    "dppd": PromptDistribution,
+}
 
 
 @dataclass(frozen=True)
@@ -40,11 +48,14 @@ class PromptIRConfig:
         refinement: blocks after the decoder, at full size.
         heads: attention heads of each level; the sites' fusion blocks use those of level 3.
         expansion: hidden channels per channel in the feed-forward.
-        prompt: a key of `prompts.PROMPTS`.
-        prompts: N, prompts of each site.
+        prompt: a key of `PROMPTS`.
+        prompts: N, prompts of each site (prototypes, for "dppd").
         top_k: k, prompts that "spm" selects.
+        dpa: whether "dppd" assigns prototypes.
+        pdl: whether "dppd" draws its prompts from distributions.
+        samples: M, prompts that "dppd" draws.
         prompt_channels: channels of a prompt at sites 3, 2, 1.
-        prompt_sizes: side of a stored prompt at sites 3, 2, 1.
+        prompt_sizes: side of a stored prompt at sites 3, 2, 1 ("dppd": prompts are vectors).
         unused_convs: add the six 1x1 convolutions that the authors' network holds but never
             runs (215,296 parameters), for counts and files that include them.
     """
@@ -57,6 +68,9 @@ class PromptIRConfig:
     prompt: str = "soft"
     prompts: int = 5
     top_k: int = 1
+    dpa: bool = True
+    pdl: bool = True
+    samples: int = 4
     prompt_channels: tuple[int, int, int] = (320, 128, 64)
     prompt_sizes: tuple[int, int, int] = (16, 32, 64)
     unused_convs: bool = False
@@ -228,6 +242,9 @@ class PromptIR(nn.Module):
                 expansion=config.expansion,
                 prompts=config.prompts,
                 top_k=config.top_k,
+                dpa=config.dpa,
+                pdl=config.pdl,
+                samples=config.samples,
             )
         )
 

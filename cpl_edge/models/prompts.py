@@ -4,10 +4,11 @@ One interface for every kind. A site turns features into features, `y = prompt(x
 how much of each of its N prompts is used. The router's work has two steps, so that a training loss
 can see both: `probabilities(x) -> p_BN` (dense, learned) and `select(p_BN) -> w_BN` (what is used).
 
-    kind   class         select
-    spm    SparsePrompt  the k largest, all else 0, not renormalised (CPL, section SPM)
-    soft   SoftPrompt    all of them (PromptIR, section 3.2)
-    none   NoPrompt      there is no prompt: the same fusion block on the feature alone
+    kind   class               select
+    spm    SparsePrompt        the k largest, all else 0, not renormalised (CPL, section SPM)
+    soft   SoftPrompt          all of them (PromptIR, section 3.2)
+    none   NoPrompt            there is no prompt: the same fusion block on the feature alone
+    dppd   PromptDistribution  the nearest prototype's (`dppd.py`)
 
 Shape letters beyond those of `blocks.py`: N prompts of a site, S side of a prompt in pixels.
 """
@@ -39,6 +40,9 @@ class SiteConfig:
         expansion: hidden channels per channel in the fusion block's feed-forward.
         prompts: N, how many prompts the site stores.
         top_k: k, how many of them a sparse prompt uses for one image.
+        dpa: DPPD's prototype assignment; see `dppd.py` for what is there without it.
+        pdl: DPPD's prompt distribution; see `dppd.py` for what is there without it.
+        samples: M, prompts that DPPD draws for an image while it trains.
     """
 
     dim_in: int
@@ -49,6 +53,9 @@ class SiteConfig:
     expansion: float = 2.66
     prompts: int = 5
     top_k: int = 1
+    dpa: bool = True
+    pdl: bool = True
+    samples: int = 4
 
 
 class Prompt(nn.Module):
@@ -197,10 +204,3 @@ class NoPrompt(Prompt):
     def forward(self, x_BCHW: Tensor, w_BN: Tensor | None = None) -> Tensor:
         y_BCHW: Tensor = self.reduce(self.fuse(x_BCHW))
         return y_BCHW
-
-
-PROMPTS: dict[str, type[SoftPrompt] | type[NoPrompt]] = {
-    "spm": SparsePrompt,
-    "soft": SoftPrompt,
-    "none": NoPrompt,
-}

@@ -35,7 +35,7 @@ class Seconds:
     """Where the time of one photo went, in seconds of wall time.
 
     Attributes:
-        route: the router's calls, their packing included.
+        route: the calls that route.
         network: the calls that restore tiles.
         packing: cutting tiles out and writing them back.
         total: everything.
@@ -114,8 +114,7 @@ class Restorer:
             raise ValueError(f"image_HWC must be uint8, uint16 or float32, not {image_HWC.dtype}")
         start = time.perf_counter()
         seconds = Seconds()
-        weights_SN, name, certainty = self._route(image_HWC, degradation)
-        seconds.route = time.perf_counter() - start
+        weights_SN, name, certainty = self._route(image_HWC, degradation, seconds)
         result_HWC = np.empty_like(image_HWC, order="C")
         entry = "forward" if weights_SN is None else "restore"
         inputs = (self._x_BCHW,) if weights_SN is None else (self._x_BCHW, weights_SN[None])
@@ -147,36 +146,52 @@ class Restorer:
             image_HWC = image_HWC.astype(np.float32) / np.float32(_WHITE[image_HWC.dtype])
         return self.restore(image_HWC, degradation)
 
-    def _route(
-        self, image_HWC: npt.NDArray[Any], degradation: str | FloatArray
-    ) -> tuple[FloatArray | None, str | None, dict[str, float]]:
-        """Weights for all tiles (None: the file decides), what they select, and how sure it is."""
+    def check(self, degradation: str | FloatArray) -> None:
+        """Refuse what the file cannot be told, before any work.
+
+        Args:
+            degradation: as for :meth:`restore`.
+
+        Raises:
+            UserError: the file does not know that degradation, or cannot be told one.
+        """
         info = self.info
-        names = info.degradations
-        if info.pinned is not None and isinstance(degradation, str):
-            if degradation not in (AUTO, info.pinned):
+        names, entries = info.degradations, info.entry_points
+        if not isinstance(degradation, str):
+            if "restore" not in entries:
                 raise UserError(
-                    f"this file is pinned to {info.pinned!r}, it cannot restore {degradation!r}: "
-                    "use another file"
+                    "this file takes no weights: use one with the entry point 'restore'"
                 )
-            return None, info.pinned, {}
-        if "restore" not in info.entry_points:
-            if isinstance(degradation, str) and degradation == AUTO:
-                return None, None, {}
+            self._weights(degradation)
+        elif degradation not in (AUTO, *names):
+            raise UserError(
+                f"no degradation {degradation!r}: choose {AUTO} or one of {', '.join(names)}"
+            )
+        elif info.pinned is not None and degradation not in (AUTO, info.pinned):
+            raise UserError(
+                f"this file is pinned to {info.pinned!r} and cannot restore {degradation!r}: "
+                "use another file"
+            )
+        elif info.pinned is None and degradation != AUTO and "restore" not in entries:
             raise UserError(
                 "this file takes no choice of the degradation: leave it at auto, or use a file "
                 "with the entry point 'restore'"
             )
+        elif "restore" in entries and "route" not in entries:
+            raise UserError("this file cannot route: give weights, or use one with 'route'")
+
+    def _route(
+        self, image_HWC: npt.NDArray[Any], degradation: str | FloatArray, seconds: Seconds
+    ) -> tuple[FloatArray | None, str | None, dict[str, float]]:
+        """Weights for all tiles (None: the file decides), what they select, and how sure it is."""
+        info, names = self.info, self.info.degradations
+        self.check(degradation)
+        if "restore" not in info.entry_points:
+            return None, info.pinned, {}
         if not isinstance(degradation, str):
             weights_SN = self._weights(degradation)
             return weights_SN, self._heaviest(weights_SN), {}
-        if degradation != AUTO and degradation not in names:
-            raise UserError(
-                f"no degradation {degradation!r}: choose {AUTO} or one of {', '.join(names)}"
-            )
-        if "route" not in info.entry_points:
-            raise UserError("this file cannot route: give the weights, or use a file with 'route'")
-        logits_SL = self._logits(image_HWC)
+        logits_SL = self._logits(image_HWC, seconds)
         certainty = routing.probabilities(logits_SL, len(names))
         if degradation == AUTO:
             weights_SN = routing.select(logits_SL, len(names), info.levels)
@@ -197,14 +212,18 @@ class Restorer:
         shares_D = weights_SN.sum(0).reshape(len(self.info.degradations), -1).sum(1)
         return self.info.degradations[int(shares_D.argmax())]
 
-    def _logits(self, image_HWC: npt.NDArray[Any]) -> FloatArray:
+    def _logits(self, image_HWC: npt.NDArray[Any], seconds: Seconds) -> FloatArray:
         """Router outputs, averaged over crops of the photo."""
         photo, crop = image_HWC.shape[:2], (self.info.height, self.info.width)
         origins = routing.crop_origins(photo, crop, self.crops)
         total_SL = np.zeros((), np.float32)
         for top, left in origins:
+            t0 = time.perf_counter()
             self._pack(image_HWC, top, left)
+            t1 = time.perf_counter()
             _, logits_BSL = self.runtime.run("route", self._x_BCHW)
+            seconds.route += time.perf_counter() - t1
+            seconds.packing += t1 - t0
             total_SL = total_SL + logits_BSL[0]
         mean_SL: FloatArray = total_SL / np.float32(len(origins))
         return mean_SL

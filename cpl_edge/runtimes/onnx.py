@@ -2,7 +2,8 @@
 
 ONNX has no entry points, so one graph serves them all: input ``x``; optionally an input ``w`` with
 a default (an initialiser of the same name), which says "route by yourself" unless it is given; the
-restored image as the output of four dimensions; and optionally the router's w and logits.
+restored image as the output of four dimensions; and optionally the router's w and logits. ONNX
+Runtime computes the whole graph for each of them, so routing costs as much as restoring.
 """
 
 from __future__ import annotations
@@ -45,9 +46,6 @@ class OnnxRuntime:
                 "copy or export it again"
             ) from error
         self._session: Any = session
-        # Else routing alone would restore too.
-        self._run_options = ort.RunOptions()
-        self._run_options.only_execute_path_to_fetches = True
         metadata = session.get_modelmeta().custom_metadata_map
         self.info = ModelInfo.from_json(metadata.get(KEY), str(path))
         self.signature = declared_signature(self.info)
@@ -78,9 +76,7 @@ class OnnxRuntime:
         check_call(self.signature, name, arrays)
         given = zip(self._inputs, arrays, strict=False)  # w has a default
         inputs = {key: np.ascontiguousarray(array) for key, array in given}
-        outputs: list[FloatArray] = self._session.run(
-            self._outputs[name], inputs, run_options=self._run_options
-        )
+        outputs: list[FloatArray] = self._session.run(self._outputs[name], inputs)
         return tuple(outputs)
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from cpl_edge.errors import UserError
 from cpl_edge.runtimes.info import ModelInfo
+from cpl_edge.shipped import shipped
 
 FloatArray = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -103,6 +104,35 @@ def open_runtime(path: Path, threads: int = 1, runtime: str | None = None) -> Ru
     module = importlib.import_module(f"cpl_edge.runtimes.{name}")
     opened: Runtime = getattr(module, RUNTIMES[name][1])(path, threads)
     return opened
+
+
+def find_model(model: str, runtime: str | None = None) -> Path:
+    """Find a model file by what a user gives.
+
+    Args:
+        model: a model file, a build folder with one in it, or the name of a shipped student.
+        runtime: one of ``RUNTIMES``: the kind of file that is meant, where there are several.
+
+    Returns:
+        The path; a file that is given need not exist.
+
+    Raises:
+        UserError: no such runtime or shipped student, or a folder without exactly one model.
+    """
+    if runtime is not None and runtime not in RUNTIMES:
+        raise UserError(f"no runtime {runtime!r}: choose from {', '.join(RUNTIMES)}")
+    path = Path(model)
+    if path.suffix.lower() in SUFFIXES:
+        return path
+    wanted = RUNTIMES[runtime][0] if runtime else None
+    if path.is_dir():
+        found = [p for p in path.iterdir() if p.suffix in ([wanted] if wanted else SUFFIXES)]
+        if len(found) != 1:
+            raise UserError(f"{path} holds {len(found)} models: give the model file itself")
+        return found[0]
+    if path.is_file() or len(path.parts) != 1:
+        return path
+    return shipped("weights", model + (wanted or RUNTIMES["litert"][0]))
 
 
 def image_buffer(info: ModelInfo) -> FloatArray:

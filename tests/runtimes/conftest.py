@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-
 FILES = {
     "litert": (".tflite", ["ai_edge_litert"]),
     "onnx": (".onnx", ["onnx", "onnxruntime"]),

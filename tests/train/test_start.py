@@ -111,8 +111,8 @@ def test_out_is_where_the_run_goes(place):
         ({"data": "nowhere"}, "no folder nowhere/photos: give the training images with --data"),
         ({"device": "tpu"}, "no device 'tpu': use --device cpu"),
         ({"device": "cuda:0"}, "no device 'cuda:0'"),
-        ({"recipe": "none.toml"}, "there is no recipe none.toml"),
-        ({"recipe": "student-xs"}, "did you mean student-s.toml"),
+        ({"recipe": "none.toml"}, "none.toml does not exist; the recipes that ship are"),
+        ({"recipe": "student-xs"}, "did you mean 'student-s'?"),
     ],
 )
 def test_mistakes_are_answered(place, values, message):
@@ -176,7 +176,7 @@ def test_the_verb_stops_and_goes_on(place, capsys, monkeypatch):
         (["--data", "data", "--max-minutes", "soon"], "--max-minutes"),
         (["--data", "data", "--device", "tpu"], "no device 'tpu'"),
         (["--data", "data", "--out", "tiny.toml"], "tiny.toml cannot be a run folder"),
-        (["--data", "data", "--recipe", "none.toml"], "no recipe none.toml"),
+        (["--data", "data", "--recipe", "none.toml"], "none.toml does not exist"),
     ],
 )
 def test_mistakes_end_with_2_and_one_line(place, capsys, argv, message):

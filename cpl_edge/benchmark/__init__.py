@@ -1,0 +1,1 @@
+"""What restoring costs: time and memory."""

@@ -1,0 +1,67 @@
+"""python -m cpl_edge.export: a student becomes a build for one target, or for all."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cpl_edge.cli import Debug, Json, verb, write_json
+
+
+@verb
+def main(
+    target: Annotated[
+        str | None, typer.Option(help="executorch, coreml, litert, onnx or all.")
+    ] = None,
+    student: Annotated[str, typer.Option(help="Shipped student, or a .safetensors file.")] = "s",
+    recipe: Annotated[
+        str | None, typer.Option(help="A TOML file instead of the target's own recipe.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or fp16.  [of the recipe]")] = None,
+    routing: Annotated[
+        str | None, typer.Option(help="auto, split or pinned.  [of the recipe]")
+    ] = None,
+    degradation: Annotated[
+        str | None, typer.Option(help="What a pinned build is for, e.g. noise.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Pixels: 256, or height x width as in 240x320.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the builds.")] = Path("build"),
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Photos for the gates.  [those that come with scikit-image]"),
+    ] = None,
+    keep_refused: Annotated[
+        bool, typer.Option(help="Keep a build that missed a gate, marked as refused.")
+    ] = False,
+    json_path: Json = None,
+    debug: Debug = False,
+) -> None:
+    """Turn a student into a model file, hold it against the student, and write its card."""
+    from cpl_edge.export.recipe import read_recipes
+
+    recipes = read_recipes(
+        target, recipe, size, precision=precision, routing=routing, degradation=degradation
+    )
+    from cpl_edge.errors import GateFailed, require
+
+    for one in recipes:
+        require("torch", one.target)
+    from cpl_edge.export.build import export
+    from cpl_edge.export.report import refusal, show
+
+    outcomes = export(recipes, student, out, data, keep_refused, verbose=debug)
+    show(outcomes)
+    write_json(json_path, [outcome.card for outcome in outcomes])
+    lines = []
+    for one, outcome in zip(recipes, outcomes, strict=True):
+        lines += [f"{one.target} refused: {refusal(result)}" for result in outcome.refusals]
+        if outcome.refusals and outcome.folder is not None:
+            lines.append(f"kept as {outcome.folder}")
+    if lines:
+        raise GateFailed("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

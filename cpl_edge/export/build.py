@@ -1,0 +1,261 @@
+"""From a student and a recipe to a build, in numbered steps.
+
+1. Check: what was asked for, before any work: target, precision, size, routing, packages.
+2. Load: the student, and real crops degraded in every way that it knows; pin it if asked to.
+3. Lower: rewrite it in operators that the target runs well.
+4. Convert: write the model file, with its metadata, into a temporary folder.
+5. Gates: hold the file against the student.
+6. Keep: write the card and give the folder its name, or refuse the build.
+
+The folder appears under its name only when it is complete, so a build that lies there has passed
+its gates; a refused one is removed, or kept as ``<name>-refused`` if asked to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cpl_edge.errors import CplEdgeError, UserError, require
+from cpl_edge.export.card import make_card, versions, write_card
+from cpl_edge.export.crops import Crop, make_crops
+from cpl_edge.export.gate import Build, GateResult
+from cpl_edge.export.gates import run_gates
+from cpl_edge.export.program import ENTRY_POINTS, Program
+from cpl_edge.export.recipe import ExportRecipe, nearest
+from cpl_edge.export.silence import silence
+from cpl_edge.export.targets import TARGETS, Target
+from cpl_edge.models.student import Student
+from cpl_edge.models.zoo import load_student, student_path
+from cpl_edge.runtimes.info import ModelInfo
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one recipe.
+
+    Attributes:
+        folder: the build, or None if it was refused and not kept.
+        card: its card.
+        results: of its gates.
+        seconds: for everything.
+    """
+
+    folder: Path | None
+    card: dict[str, Any]
+    results: list[GateResult]
+    seconds: float
+
+    @property
+    def refusals(self) -> list[GateResult]:
+        """Gates that failed."""
+        return [result for result in self.results if result.passed is False]
+
+
+def export(
+    recipes: Sequence[ExportRecipe],
+    student_name: str,
+    out: Path,
+    data: Path | None = None,
+    keep_refused: bool = False,
+    verbose: bool = False,
+) -> list[Outcome]:
+    """Make builds of one student.
+
+    Args:
+        recipes: one for each build.
+        student_name: a shipped student, or a ``.safetensors`` file.
+        out: folder of the builds.
+        data: photos for the gates, or None for those that come with scikit-image.
+        keep_refused: keep builds that missed a gate, marked as refused.
+        verbose: show what converters print.
+
+    Returns:
+        An outcome for each recipe; look at its ``refusals``.
+
+    Raises:
+        UserError: something cannot be done as asked; nothing was written.
+        MissingExtra: a target's packages are not installed.
+        CplEdgeError: a converter failed.
+    """
+    with _steps(Path(student_name).stem)(1, "check what was asked for"), silence(not verbose):
+        weights = student_path(student_name)
+        student = load_student(student_name)
+        targets = [check(recipe, student) for recipe in recipes]
+        for target in targets:
+            for module in target.modules:
+                require(module, target.name)
+    crops: dict[tuple[int, int], list[Crop]] = {}
+    outcomes = []
+    for recipe, target in zip(recipes, targets, strict=True):
+        start = time.perf_counter()
+        name = recipe.build_name(weights.stem)
+        step = _steps(name)
+        with step(2, "load the student and the crops of its gates"):
+            if recipe.size not in crops:
+                crops[recipe.size] = make_crops(student.config.degradations, recipe.size, data)
+            deployed, pinned_N = student, None
+            if recipe.degradation is not None:
+                pinned_N = pinned_weights(student, recipe.degradation, crops[recipe.size])
+                deployed = student.pin(pinned_N)
+            info = describe(recipe, target, student, weights)
+        with step(3, f"lower for {target.accelerator}"):
+            program = target.lower(deployed, info)
+        with _temporary_folder(out, name) as folder:
+            with step(4, f"convert to {target.model}"), silence(not verbose):
+                path = _convert(target, program, folder)
+            with step(5, f"gates on {len(crops[recipe.size])} crops"), silence(not verbose):
+                build = Build(recipe, target, student, program, path, crops[recipe.size], pinned_N)
+                results = run_gates(build)
+                source = "photos of scikit-image" if data is None else data.resolve().name
+                card = make_card(build, results, source)
+            refused = "refused" in card
+            with step(6, "refuse" if refused else "keep"):
+                kept = _keep(folder, out / name, card, keep_refused)
+        outcomes.append(Outcome(kept, card, results, time.perf_counter() - start))
+    return outcomes
+
+
+def check(recipe: ExportRecipe, student: Student) -> Target:
+    """Step 1: refuse what cannot work, and say what would.
+
+    Raises:
+        UserError: with the nearest thing that is possible.
+    """
+    target = TARGETS.get(recipe.target)
+    if target is None:
+        raise UserError(f"no target {recipe.target!r}: {nearest(recipe.target, TARGETS)}")
+    if reason := target.supports(recipe.precision):
+        raise UserError(f"{recipe.target} does not do {recipe.precision}: {reason}")
+    assert recipe.gate_limits  # raises if there are none for this precision
+    known = student.config.degradations
+    if recipe.routing == "pinned" and recipe.degradation is None:
+        raise UserError(
+            f"a pinned build is for one degradation: add --degradation, one of {', '.join(known)}"
+        )
+    if recipe.routing != "pinned" and recipe.degradation is not None:
+        raise UserError(
+            f"routing {recipe.routing} is for every degradation: leave --degradation out, "
+            "or use --routing pinned"
+        )
+    if recipe.degradation is not None and recipe.degradation not in known:
+        raise UserError(
+            f"the student has no degradation {recipe.degradation!r}: "
+            f"{nearest(recipe.degradation, known)}"
+        )
+    for side in recipe.size:
+        multiple, least = student.multiple, 2 * student.halo + student.multiple
+        if side % multiple:
+            near = max(least, round(side / multiple) * multiple)
+            raise UserError(f"size {side} is no multiple of {multiple}: nearest is {near}")
+        if side < least:
+            raise UserError(
+                f"size {side} leaves nothing between two halos of {student.halo} pixels: "
+                f"give {least} or more"
+            )
+    return target
+
+
+def describe(recipe: ExportRecipe, target: Target, student: Student, weights: Path) -> ModelInfo:
+    """What the model file will say about itself."""
+    height, width = recipe.size
+    return ModelInfo(
+        student=weights.stem,
+        target=target.name,
+        precision=recipe.precision,
+        routing=recipe.routing,
+        pinned=recipe.degradation,
+        height=height,
+        width=width,
+        layout=target.layout,
+        halo=student.halo,
+        multiple=student.multiple,
+        degradations=student.config.degradations,
+        levels=student.config.levels,
+        sites=1,
+        entry_points=ENTRY_POINTS[recipe.routing],
+        digest=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        versions=versions(target.packages),
+    )
+
+
+def pinned_weights(student: Student, degradation: str, crops: Sequence[Crop]) -> Tensor:
+    """Prompt weights ``w_N`` for one degradation.
+
+    Its levels are mixed as the router mixes them on average over the crops of that degradation;
+    all other prompts are zero.
+    """
+    index = student.config.degradations.index(degradation)
+    x_BCHW = torch.cat([crop.x_BCHW for crop in crops if crop.degradation == degradation])
+    with torch.inference_mode():
+        label_B = torch.full((len(x_BCHW),), index)
+        return student.forced(student.logits(x_BCHW), label_B)[:, 0].mean(0)
+
+
+def _convert(target: Target, program: Program, folder: Path) -> Path:
+    try:
+        return target.convert(program, folder)
+    except Exception as error:  # converters raise whatever their inner parts raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CplEdgeError(
+            f"converting to {target.name} failed: {first} (--debug shows everything)"
+        ) from error
+
+
+def _keep(folder: Path, final: Path, card: dict[str, Any], keep_refused: bool) -> Path | None:
+    """Step 6: give a finished folder its name; None if it was refused and goes."""
+    if "refused" in card:
+        if not keep_refused:
+            return None
+        final = final.with_name(f"{final.name}-refused")
+    write_card(card, folder)
+    replaced = folder.with_name(f"{folder.name}-replaced")
+    if final.exists():
+        final.rename(replaced)
+    folder.rename(final)
+    shutil.rmtree(replaced, ignore_errors=True)
+    return final
+
+
+@contextmanager
+def _temporary_folder(out: Path, name: str) -> Iterator[Path]:
+    """A folder beside the later build, gone at the end unless it was renamed."""
+    folder = out / f".{name}.unfinished"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot hold builds ({error.strerror}): give another --out"
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _steps(name: str) -> Callable[[int, str], AbstractContextManager[None]]:
+    """Progress on stderr, a line for each step."""
+
+    @contextmanager
+    def step(number: int, text: str) -> Iterator[None]:
+        start = time.perf_counter()
+        print(f"{name}  {number}/6 {text}", end="", file=sys.stderr, flush=True)
+        outcome = "failed"
+        try:
+            yield
+            outcome = f"{time.perf_counter() - start:.1f} s"
+        finally:
+            print(f"  {outcome}", file=sys.stderr, flush=True)
+
+    return step

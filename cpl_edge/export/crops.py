@@ -1,0 +1,92 @@
+"""The crops that gates look at: real photos, degraded in every way that the student knows."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cpl_edge.data.degradations import degrade
+from cpl_edge.data.patches import list_images, load_images
+from cpl_edge.data.photos import bundled_photos
+
+LEAST = 16  # crops in all
+LEAST_EACH = 4  # crops of each degradation
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A degraded crop and what it was; ``(1, 3, H, W)``, RGB in [0, 1], multiples of 1/255."""
+
+    photo: str
+    degradation: str
+    x_BCHW: Tensor
+    clean_BCHW: Tensor
+
+
+def make_crops(
+    degradations: tuple[str, ...], size: tuple[int, int], data: Path | None = None
+) -> list[Crop]:
+    """Cut and degrade crops, the same ones every time.
+
+    Args:
+        degradations: names for :func:`cpl_edge.data.degradations.degrade`.
+        size: height and width in pixels; smaller photos are mirrored until they fill it.
+        data: a folder of photos, or None for the photos that come with scikit-image.
+
+    Returns:
+        At least 16 crops, at least 4 of each degradation.
+
+    Raises:
+        UserError: the folder does not exist, holds no images or a damaged one, or there is no such
+            degradation.
+        MissingExtra: no folder given and scikit-image is not installed.
+    """
+    each = max(LEAST_EACH, math.ceil(LEAST / len(degradations)))
+    photos = _read_photos(data, each * len(degradations))
+    crops = []
+    for i, degradation in enumerate(degradations * each):
+        name, image_HWC = photos[i % len(photos)]
+        generator = torch.Generator().manual_seed(i)
+        clean_BCHW = _cut(image_HWC, size, generator)
+        extent = min(1.0, max(size) / max(image_HWC.shape[:2]))
+        x_BCHW = degrade(clean_BCHW, degradation, generator, extent)
+        crops.append(Crop(name, degradation, x_BCHW, clean_BCHW))
+    return crops
+
+
+def crops_digest(crops: list[Crop]) -> str:
+    """sha256 over the degraded crops as uint8: two cards with the same one compare."""
+    digest = hashlib.sha256()
+    for crop in crops:
+        digest.update((crop.x_BCHW * 255).round().to(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_photos(data: Path | None, most: int) -> list[tuple[str, npt.NDArray[np.uint8]]]:
+    if data is None:
+        return bundled_photos()
+    files = list_images([data])
+    files = files[:: max(1, len(files) // most)][:most]  # spread over the folder
+    return [(path.name, image) for path, image in zip(files, load_images(files), strict=True)]
+
+
+def _cut(
+    image_HWC: npt.NDArray[np.uint8], size: tuple[int, int], generator: torch.Generator
+) -> Tensor:
+    """A random crop ``(1, 3, H, W)`` of a photo, mirrored where the photo is too small."""
+    height, width = image_HWC.shape[:2]
+    missing = [(0, max(0, size[0] - height)), (0, max(0, size[1] - width)), (0, 0)]
+    padded_HWC = np.pad(image_HWC, missing, mode="symmetric")
+    top, left = (
+        int(torch.randint(have - want + 1, (1,), generator=generator))
+        for have, want in zip(padded_HWC.shape[:2], size, strict=True)
+    )
+    crop_HWC = padded_HWC[top : top + size[0], left : left + size[1]]
+    return torch.from_numpy(crop_HWC.copy()).permute(2, 0, 1)[None].contiguous().float() / 255

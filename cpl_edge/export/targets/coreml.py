@@ -1,0 +1,191 @@
+"""Core ML: one ``.mlpackage`` with a function for each entry point, for iOS 18 and macOS 15.
+
+Pixel shuffles, softmax and reductions are native operators there, so only the prompt and the router
+are swapped. In fp16 the router stays in fp32: its statistics are sums over the whole photo, whose
+squares leave the range of fp16, and the selection must agree with the student's. Inputs and outputs
+are fp32 in either precision.
+
+Off a Mac a package cannot be run; what its saved program says is compared instead: operators,
+weights, and the types of inputs and outputs.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cpl_edge.export.program import Program
+from cpl_edge.export.targets.target import Inspection, Target
+from cpl_edge.runtimes.info import KEY
+
+OUTPUTS = {"forward": ("y",), "restore": ("y",), "route": ("w", "logits")}
+INPUTS = {"forward": ("x",), "restore": ("x", "w"), "route": ("x",)}
+
+# Operators that the Neural Engine does not run, so that the whole program may leave it.
+OFF_ENGINE = frozenset(
+    {"topk", "argsort", "non_zero", "cond", "while_loop", "gru", "lstm", "rnn"}
+    | {f"{kind}{form}" for kind in ("gather", "scatter") for form in ("", "_along_axis", "_nd")}
+)
+_MODEL_FILE = Path("Data", "com.apple.CoreML", "model.mlmodel")
+_WEIGHTS = Path("Data", "com.apple.CoreML", "weights")
+
+
+class CoreML(Target):
+    """The target ``coreml``."""
+
+    name = "coreml"
+    model = "model.mlpackage"
+    accelerator = "Neural Engine"
+    modules = ("coremltools",)
+    packages = ("torch", "coremltools")
+
+    def cannot_run(self) -> str | None:
+        """See :class:`Target`."""
+        if platform.system() == "Darwin":
+            return None
+        return "not executed: Core ML runs on macOS only"
+
+    def convert(self, program: Program, folder: Path) -> Path:
+        """See :class:`Target`; functions are converted one by one and share equal weights."""
+        import coremltools as ct
+
+        path = folder / self.model
+        functions = ct.utils.MultiFunctionDescriptor()
+        with tempfile.TemporaryDirectory() as scratch:
+            for name in program.entries:
+                part = str(Path(scratch, f"{name}.mlpackage"))
+                self._convert(program, name).save(part)
+                functions.add_function(part, "main", name)
+            functions.default_function_name = next(iter(program.entries))
+            ct.utils.save_multifunction(functions, str(path))
+        spec = ct.utils.load_spec(str(path))
+        spec.description.metadata.userDefined[KEY] = program.info.to_json()
+        (path / _MODEL_FILE).write_bytes(spec.SerializeToString())
+        return path
+
+    def _convert(self, program: Program, name: str) -> Any:
+        """One entry point as a model of its own.
+
+        Traced, because only then does an operator know the module that it comes from, which the
+        choice of its precision needs.
+        """
+        import coremltools as ct
+        from coremltools.converters.mil.mil.scope import ScopeSource
+
+        def in_half(operator: Any) -> bool:
+            return "router" not in operator.scopes[ScopeSource.TORCHSCRIPT_MODULE_NAME]
+
+        half = program.info.precision == "fp16" and name != "route"
+        inputs = program.inputs(name)
+        return ct.convert(
+            torch.jit.trace(program.entries[name], inputs),  # type: ignore[no-untyped-call]
+            inputs=[
+                ct.TensorType(label, tensor.shape, dtype=np.float32)
+                for label, tensor in zip(INPUTS[name], inputs, strict=True)
+            ],
+            outputs=[ct.TensorType(label, dtype=np.float32) for label in OUTPUTS[name]],
+            minimum_deployment_target=ct.target.iOS18,
+            compute_precision=ct.transform.FP16ComputePrecision(in_half)
+            if half
+            else ct.precision.FLOAT32,
+            skip_model_load=True,
+        )
+
+    def inspect(self, path: Path) -> Inspection:
+        """See :class:`Target`; on Linux nobody knows what runs where, only what cannot."""
+        counts = {
+            name: Counter(operation.type for operation in operations if operation.type != "const")
+            for name, operations in _functions(path).items()
+        }
+        outside = {name: sorted(OFF_ENGINE & set(count)) for name, count in counts.items()}
+        return Inspection({name: dict(count) for name, count in counts.items()}, outside)
+
+
+def interface(path: Path) -> dict[str, dict[str, tuple[tuple[int, ...], str]]]:
+    """Function -> name of an input or output -> its declared shape and type."""
+    import coremltools as ct
+
+    spec = ct.utils.load_spec(str(path))
+    types = ct.proto.FeatureTypes_pb2.ArrayFeatureType.ArrayDataType
+    described = {}
+    for function in spec.description.functions:
+        features = [*function.input, *function.output]
+        arrays = {feature.name: feature.type.multiArrayType for feature in features}
+        described[function.name] = {
+            name: (tuple(array.shape), types.Name(array.dataType).lower())
+            for name, array in arrays.items()
+        }
+    return described
+
+
+def metadata(path: Path) -> str | None:
+    """The description that travels in the package."""
+    import coremltools as ct
+
+    stored: dict[str, str] = dict(ct.utils.load_spec(str(path)).description.metadata.userDefined)
+    return stored.get(KEY)
+
+
+def missing_weights(path: Path, program: Program) -> list[str]:
+    """Parameters of a program that a package does not hold, by their names in the student.
+
+    Args:
+        path: the package.
+        program: what it was made from.
+
+    Returns:
+        ``function: parameter`` for each parameter whose values, in fp32 or rounded to fp16, are no
+        constant of that function; empty for a package in order.
+    """
+    import coremltools as ct
+    from coremltools.converters.mil.frontend.milproto.load import load
+
+    spec = ct.utils.load_spec(str(path))
+    loaded = load(spec, spec.specificationVersion, str(path / _WEIGHTS))
+    missing = []
+    for name, function in loaded.functions.items():
+        held = {_key(value) for value in _constants(function)}
+        for label, parameter in program.entries[name].lowered.named_parameters():
+            is_router = label.startswith("router.")
+            unused = (
+                is_router if _never_routes(program, name) else name == "route" and not is_router
+            )
+            exact = parameter.numpy()
+            half = program.info.precision == "fp16" and not is_router
+            if not unused and _key(exact.astype(np.float16) if half else exact) not in held:
+                missing.append(f"{name}: {label}")
+    return missing
+
+
+def _never_routes(program: Program, name: str) -> bool:
+    return name == "restore" or program.info.routing == "pinned"
+
+
+def _constants(function: Any) -> Iterator[npt.NDArray[Any]]:
+    for operation in function.find_ops(op_type="const"):
+        value = operation.outputs[0].val
+        if isinstance(value, np.ndarray):
+            yield value
+
+
+def _key(array: npt.NDArray[Any]) -> tuple[str, bytes]:
+    return array.dtype.str, np.ascontiguousarray(array).tobytes()
+
+
+def _functions(path: Path) -> dict[str, Any]:
+    """Operations of each function of a package, without its weights."""
+    import coremltools as ct
+
+    functions = ct.utils.load_spec(str(path)).mlProgram.functions
+    return {
+        name: functions[name].block_specializations[functions[name].opset].operations
+        for name in functions
+    }

@@ -1,0 +1,1 @@
+"""Training losses: reconstruction, and CPL's contrastive prompt regularisation on features."""
