@@ -64,4 +64,5 @@ def shipped(kind: str, name: str) -> Path:
         return shipped_folder(kind) / name
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
+    hint = hint if names else "this copy of the product has none"
     raise UserError(f"no file {name!r} among the shipped {kind}: {hint}")

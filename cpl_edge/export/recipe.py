@@ -125,7 +125,7 @@ def read_recipe(name_or_path: str, **replaced: object) -> ExportRecipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from error
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error.errors()[0])}") from error
+        raise UserError(f"{path}: {_explain(error.errors())}") from error
 
 
 def read_recipes(
@@ -176,8 +176,12 @@ def _recipe_path(name_or_path: str) -> Path:
     return path
 
 
-def _explain(error: ErrorDetails) -> str:
-    """One line for one mistake, with the nearest key where a key is unknown."""
+def _explain(errors: list[ErrorDetails]) -> str:
+    """One line for one mistake, with the nearest key where a key is unknown.
+
+    An unknown key comes first: where it is a misspelt one, that one is missing as well.
+    """
+    error = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":
         message = error["msg"].removeprefix("Value error, ")

@@ -102,17 +102,18 @@ class ContrastiveRegularisation:
         k = self.negatives
         if encoded is None:
             encoded = model.encode(x_BCHW)
-        drawn_3KBN = [
+        drawn_3LN = [
             self._draw(site, route, generator)
             for site, route in zip(model.sites, routes, strict=True)
+        ]  # L = K * B: all images with their first negative, then all with their second...
+        if self.batched:
+            many = Features(*(torch.cat([level_BCHW] * k) for level_BCHW in encoded))
+            y_LCHW, _ = model.decode(torch.cat([x_BCHW] * k), many, drawn_3LN)
+            return list(y_LCHW.chunk(k))
+        drawn_3KBN = [w_LN.chunk(k) for w_LN in drawn_3LN]
+        return [
+            model.decode(x_BCHW, encoded, [w_KBN[j] for w_KBN in drawn_3KBN])[0] for j in range(k)
         ]
-        if not self.batched:
-            forced = zip(*drawn_3KBN, strict=True)
-            return [model.decode(x_BCHW, encoded, w)[0] for w in forced]
-        many = Features(*(torch.cat([level_BCHW] * k) for level_BCHW in encoded))
-        forced = [w_KBN.flatten(0, 1) for w_KBN in drawn_3KBN]
-        y_LCHW, _ = model.decode(torch.cat([x_BCHW] * k), many, forced)
-        return list(y_LCHW.chunk(k))
 
     def term(self, y_BCHW: Tensor, wrong: Sequence[Tensor]) -> Tensor:
         """The term for restorations and their wrong counterparts, whichever network made them.
@@ -135,8 +136,7 @@ class ContrastiveRegularisation:
         if not isinstance(site, SparsePrompt):
             raise UserError('contrastive regularisation needs sparse prompts: choose prompt "spm"')
         p_LN = torch.cat([route.p_BN] * self.negatives)
-        w_LN = site.negative(p_LN, generator, self.negative_weight)
-        return w_LN.unflatten(0, (self.negatives, -1))
+        return site.negative(p_LN, generator, self.negative_weight)
 
     def _directions(self, y_BCHW: Tensor) -> list[Tensor]:
         """n(phi_l(y)), in float32: 1e-12, the smallest length, is 0 in float16."""

@@ -49,16 +49,14 @@ class FilterBank(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(20_250)
-        widths = (3, 16, 32, 64)
-        self.layers = nn.ModuleList(
-            nn.Conv2d(dim_in, dim_out, 3, padding=1)
-            for dim_in, dim_out in zip(widths, widths[1:], strict=False)
-        )
-        for layer in self.layers:
-            assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+        self.layers = nn.ModuleList()
+        for dim_in, dim_out in ((3, 16), (16, 32), (32, 64)):
+            # Without the usual initialisation, which draws from the global generator.
+            layer = nn.utils.skip_init(nn.Conv2d, dim_in, dim_out, 3, padding=1)
             # 2: a ReLU halves the power.
             nn.init.orthogonal_(layer.weight, gain=2**0.5, generator=generator)
             nn.init.uniform_(layer.bias, -0.5, 0.5, generator=generator)
+            self.layers.append(layer)
         self.requires_grad_(False)
 
     def forward(self, y_BCHW: Tensor) -> list[Tensor]:
@@ -90,12 +88,13 @@ class Vgg16Features(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         dim = 3
-        for width in (64, 64, None, 128, 128, None, 256, 256, 256):
-            if width is None:
-                layers.append(nn.MaxPool2d(2))
-            else:
-                layers += [nn.Conv2d(dim, width, 3, padding=1), nn.ReLU()]
-                dim = width
+        with torch.device("meta"):  # the weights come from the file
+            for width in (64, 64, None, 128, 128, None, 256, 256, 256):
+                if width is None:
+                    layers.append(nn.MaxPool2d(2))
+                else:
+                    layers += [nn.Conv2d(dim, width, 3, padding=1), nn.ReLU()]
+                    dim = width
         # Counted as torchvision counts them, so that the names of the weights are the same.
         self.features = nn.Sequential(*layers)
         self._load(path)
@@ -110,7 +109,8 @@ class Vgg16Features(nn.Module):
             if name not in found or found[name].shape != own.shape:
                 problem = f"has shape {tuple(found[name].shape)}" if name in found else "is missing"
                 raise UserError(f"{path} is not torchvision's VGG16: {name} {problem}")
-        self.load_state_dict({name: found[name] for name in self.state_dict()})
+        state = {name: found[name].float() for name in self.state_dict()}
+        self.load_state_dict(state, assign=True)
 
     def forward(self, y_BCHW: Tensor) -> list[Tensor]:
         h_BCHW = (y_BCHW - self.mean_C11) / self.std_C11

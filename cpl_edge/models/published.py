@@ -85,11 +85,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         UserError: the file cannot be read without running code in it, or holds no tensors.
     """
     import pickle
+    import warnings
 
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on odd files; ours follow
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except pickle.UnpicklingError:

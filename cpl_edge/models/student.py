@@ -175,14 +175,16 @@ class Student(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Pixels around an output pixel that :meth:`restore` may look at, a multiple of 4.
+        """Pixels of context that a tile needs on every side so that its core comes out exact.
 
-        In pixels: a 3x3 convolution reaches 2 at half resolution and 4 at quarter resolution, a
-        block twice that; the two changes of resolution cost at most one cell of each grid.
+        For tiles whose origin and core are multiples of :attr:`multiple`. In pixels: a 3x3
+        convolution reaches 2 at half resolution and 4 at quarter resolution, a block twice that;
+        the changes of resolution add up to 3, but only for pixels that lie so far inside their
+        cell of 4, which is why the sum is rounded down.
         """
         encoder, middle, decoder = self.config.blocks
-        reach = 2 * (1 + 2 * encoder + 1 + 2 * decoder + 1) + 4 * (2 * middle) + 2 + 1
-        return -(-reach // self.multiple) * self.multiple
+        reach = 2 * (1 + 2 * encoder + 1 + 2 * decoder + 1) + 4 * (2 * middle) + 3
+        return reach // self.multiple * self.multiple
 
     def logits(self, x_BCHW: Tensor) -> Tensor:
         """Router outputs ``logits_BSL``: D for the degradation, then M levels for each of them."""

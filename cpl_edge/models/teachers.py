@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def save_teacher(config: PromptIRConfig, state: Mapping[str, Tensor], path: Path
         save_file(plain, temporary, metadata={KEY: json.dumps(asdict(config))})
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {error}") from None
 
 
@@ -51,9 +53,10 @@ def load_teacher(path: Path) -> PromptIR:
             text = (handle.metadata() or {}).get(KEY)
         if text is None:
             raise UserError(f"{path} holds no teacher: its metadata lacks {KEY!r}")
-        values: dict[str, Any] = json.loads(text)
         # JSON knows no tuples.
-        config = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        config: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()
+        }
         teacher = PromptIR(PromptIRConfig(**config))
         teacher.load_state_dict(load_file(path))
     except UserError:

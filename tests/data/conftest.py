@@ -18,10 +18,10 @@ _THREE = [
     "test/derain/Rain100L/input/1.png", "test/derain/Rain100L/target/1.png",
     "test/dehaze/input/0001_0.8_0.2.jpg", "test/dehaze/target/0001.png",
 ]  # fmt: skip
-_CDD = (
-    ["low", "haze", "rain", "snow", "low_haze", "low_rain", "low_snow"]
-    + ["haze_rain", "haze_snow", "low_haze_rain", "low_haze_snow"]
-)  # fmt: skip
+_CDD = [
+    "low", "haze", "rain", "snow", "low_haze", "low_rain", "low_snow",
+    "haze_rain", "haze_snow", "low_haze_rain", "low_haze_snow",
+]  # fmt: skip
 
 FILES = {
     "3tasks": _THREE,

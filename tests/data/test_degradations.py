@@ -350,8 +350,9 @@ def test_a_crop_sees_less_of_the_field_than_the_photo():
     extents = (1.0, 0.4, 0.2, 0.05)
     stds = [smooth_field(200, 48, 48, extent, rng()).std((1, 2)).mean() for extent in extents]
     assert all(a > 1.2 * b for a, b in itertools.pairwise(stds))
-    crops = smooth_field(200, 48, 48, 0.05, rng()).mean((1, 2))
-    assert crops.std() > 3 * stds[-1]  # but crops differ from each other as places of a photo do
+    crops, places = smooth_field(2000, 8, 8, 0.01, rng()), smooth_field(2000, 8, 8, 1.0, rng())
+    assert crops.mean((1, 2)).std() > 3 * stds[-1]  # but crops differ as a photo's places do
+    assert crops.mean() == pytest.approx(places.mean().item(), abs=0.02)
     photo, crop = (haze_parts(100, 48, extent)[0].std((1, 2, 3)).mean() for extent in (1.0, 0.1))
     assert crop < 0.4 * photo
 

@@ -148,5 +148,5 @@ def test_the_report_is_a_table_with_published_counts(five):
 
 
 def test_a_folder_that_is_not_there_is_the_users_mistake(tmp_path):
-    with pytest.raises(UserError, match="there is no folder .*nowhere"):
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
         check(find_layout("3tasks"), tmp_path / "nowhere")

@@ -169,7 +169,7 @@ def test_a_full_disk_is_told_and_loses_nothing(root, tmp_path, reads, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(packing, "write_index", full)
-        with pytest.raises(CplEdgeError, match="disk of .* is full: make room") as caught:
+        with pytest.raises(CplEdgeError, match=r"disk of .* is full: make room") as caught:
             pack(root, NAMES, folder)
     assert caught.value.exit_code == 1
     assert calls

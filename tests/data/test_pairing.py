@@ -137,7 +137,7 @@ def test_training_items_are_those_of_all_training_sources():
         ("rain", 120),
         ("haze", 1),
     ]
-    with pytest.raises(UserError, match="no images for rain of 3tasks: .*Train/Derain/rainy and"):
+    with pytest.raises(UserError, match=r"no images for rain of 3tasks: .*Train/Derain/rainy and"):
         training_items(find_layout("3tasks"), names[:1] + names[3:])
 
 
