@@ -83,7 +83,8 @@ def remarks(found: Found) -> Iterator[str]:
 
 def print_report(layout: Layout, root: Path, found: Sequence[Found], console: Console) -> None:
     """Print a table of the sources, then a line for each problem and remark."""
-    table = Table("split", "task", "folder", title=f"{layout.name} in {root}")
+    table = Table("split", "task", title=f"{layout.name} in {root}")
+    table.add_column("folder", overflow="fold")
     for heading in ("images", "published", "repeats"):
         table.add_column(heading, justify="right")
     table.add_column("")
@@ -142,6 +143,6 @@ def _other_case(root: Path, folder: str) -> str:
     for part in folder.split("/"):
         if not (here / part).is_dir() and here.is_dir() and "*" not in part:
             near = [p.name for p in here.iterdir() if p.name.lower() == part.lower()]
-            return f" (rename {here / near[0]} to {part})" if near else ""
+            return f" (there is {here / near[0]}: capitals matter)" if near else ""
         here /= part
     return ""

@@ -133,7 +133,7 @@ class PairBank:
             return (fractions * limits_B).long()
 
         fractions = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
-        group_B = torch.searchsorted(self.cumulative, fractions, right=False)
+        group_B = torch.searchsorted(self.cumulative, fractions, right=True)
         group_B = group_B.clamp_max(len(self.groups) - 1)  # the last sum may be 1 - 1e-16
         item_B = self.firsts[group_B] + draw(self.counts[group_B])
         h_B, w_B = self.sizes[item_B].unbind(1)

@@ -197,7 +197,7 @@ def pinned_weights(student: Student, degradation: str, crops: Sequence[Crop]) ->
     """
     index = student.config.degradations.index(degradation)
     x_BCHW = torch.cat([crop.x_BCHW for crop in crops if crop.degradation == degradation])
-    with torch.inference_mode():
+    with torch.no_grad():
         label_B = torch.full((len(x_BCHW),), index)
         return student.forced(student.logits(x_BCHW), label_B)[:, 0].mean(0)
 

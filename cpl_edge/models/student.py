@@ -1,4 +1,4 @@
-"""The student: plain convolutions, one selected prompt per photo as a scale and a shift per channel.
+"""The student: plain convolutions; one selected prompt per photo scales and shifts channels.
 
 The design follows measurements (README, "The student"): plain 3x3 convolutions learn best per
 second and quantise best; degradations fight inside one small network unless a sparse prompt
@@ -79,7 +79,7 @@ class StudentConfig:
 
 
 class PromptedBlock(nn.Module):
-    """x + conv(relu(conv(x) * (1 + scale) + shift)), scale and shift chosen by the prompt weights."""
+    """x + conv(relu(conv(x) * (1 + scale) + shift)); the prompt weights choose both."""
 
     def __init__(self, channels: int, prompts: int) -> None:
         super().__init__()
@@ -145,8 +145,8 @@ class StatisticsRouter(nn.Module):
 class Student(nn.Module):
     """One network for several degradations, at half and quarter resolution.
 
-    Input ``x_BCHW`` is float RGB in [0, 1] with H and W multiples of :attr:`multiple`; the output
-    has the same shape and is not clipped.
+    Input ``x_BCHW`` is float RGB in [0, 1] with H and W multiples of :attr:`multiple`, and of 16
+    or more where it is routed; the output has the same shape and is not clipped.
     """
 
     multiple = 4

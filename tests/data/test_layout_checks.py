@@ -105,7 +105,7 @@ def test_a_folder_in_other_capitals_gets_a_hint(five):
     if (five / "Train").exists():
         pytest.skip("the file system does not tell capitals apart")
     told = lines(find_layout("5tasks"), five)
-    assert f"no images in {five}/Train/Denoise (rename {five}/TRAIN to Train)" in told
+    assert f"no images in {five}/Train/Denoise (there is {five}/TRAIN: capitals matter)" in told
 
 
 def test_long_lists_are_cut_for_people_but_not_for_machines(five):
