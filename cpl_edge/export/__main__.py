@@ -42,7 +42,7 @@ def main(
     from cpl_edge.export.recipe import read_recipes
 
     recipes = read_recipes(
-        target, recipe, size, precision=precision, routing=routing, degradation=degradation
+        target, recipe, precision=precision, routing=routing, degradation=degradation, size=size
     )
     from cpl_edge.errors import GateFailed, require
 

@@ -27,16 +27,18 @@ import torch
 from torch import Tensor
 
 from cpl_edge.errors import CplEdgeError, UserError, require
-from cpl_edge.export.card import make_card, versions, write_card
+from cpl_edge.export.card import make_card, write_card
 from cpl_edge.export.crops import Crop, make_crops
 from cpl_edge.export.gate import Build, GateResult
 from cpl_edge.export.gates import run_gates
 from cpl_edge.export.program import ENTRY_POINTS, Program
-from cpl_edge.export.recipe import ExportRecipe, nearest
+from cpl_edge.export.recipe import ExportRecipe
 from cpl_edge.export.silence import silence
 from cpl_edge.export.targets import TARGETS, Target
+from cpl_edge.machine import versions
 from cpl_edge.models.student import Student
 from cpl_edge.models.zoo import load_student, student_path
+from cpl_edge.recipe import nearest
 from cpl_edge.runtimes.info import ModelInfo
 
 
@@ -169,6 +171,7 @@ def check(recipe: ExportRecipe, student: Student) -> Target:
 def describe(recipe: ExportRecipe, target: Target, student: Student, weights: Path) -> ModelInfo:
     """What the model file will say about itself."""
     height, width = recipe.size
+    packages = ("cpl-edge", *target.packages)
     return ModelInfo(
         student=weights.stem,
         target=target.name,
@@ -185,7 +188,7 @@ def describe(recipe: ExportRecipe, target: Target, student: Student, weights: Pa
         sites=1,
         entry_points=ENTRY_POINTS[recipe.routing],
         digest=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        versions=versions(target.packages),
+        versions={name: v for name, v in versions().items() if name in packages},
     )
 
 

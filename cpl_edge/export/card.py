@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from cpl_edge import __version__
 from cpl_edge.export.gate import Build, GateResult
+from cpl_edge.machine import machine, versions
 
 FILE = "card.json"
 
@@ -53,7 +49,7 @@ def make_card(build: Build, results: list[GateResult], source: str) -> dict[str,
         "partitions": build.inspection.partitions,
         "crops": {"source": source, "count": len(build.crops), "digest": build.crops_digest},
         "info": json.loads(build.program.info.to_json()),
-        "versions": build.program.info.versions,
+        "versions": versions(),
         "machine": machine(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -65,39 +61,7 @@ def write_card(card: dict[str, Any], folder: Path) -> None:
     (folder / FILE).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
-def machine() -> dict[str, Any]:
-    """What a latency depends on; nothing that tells whose machine it is."""
-    return {
-        "processor": _processor(),
-        "architecture": platform.machine(),
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Version of this product and of the given packages, as far as they are installed."""
-    found = {"cpl-edge": __version__}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def file_size(path: Path) -> int:
     """Bytes of a model file, or of all files in a model folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _processor() -> str:
-    """Name of the processor; Python does not know it on Linux, the kernel does."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()

@@ -6,28 +6,21 @@ export/README.md explains the keys; options of the command replace single values
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, model_validator
 
 from cpl_edge.errors import UserError
-from cpl_edge.shipped import shipped, shipped_names
+from cpl_edge.recipe import Table, nearest, read_toml
+from cpl_edge.shipped import shipped_names
 
 KIND = "export"
 DEFAULT_SIZE = (256, 256)
+Routing = Literal["auto", "split", "pinned"]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Limits(_Table):
+class Limits(Table):
     """What a build may differ from its student, all against the fp32 student on real crops.
 
     Attributes:
@@ -55,7 +48,7 @@ class Limits(_Table):
         return self
 
 
-class ExportRecipe(_Table):
+class ExportRecipe(Table):
     """One build.
 
     Attributes:
@@ -69,7 +62,7 @@ class ExportRecipe(_Table):
 
     target: str
     precision: str
-    routing: Literal["auto", "split", "pinned"] = "auto"
+    routing: Routing = "auto"
     degradation: str | None = None
     size: tuple[int, int] = DEFAULT_SIZE
     limits: dict[str, Limits]
@@ -107,84 +100,49 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
-def read_recipe(name_or_path: str, **replaced: object) -> ExportRecipe:
-    """Read a recipe.
-
-    Args:
-        name_or_path: name of a shipped recipe, or a file that ends in ``.toml``.
-        replaced: values to take instead of the recipe's; None leaves the recipe's.
-
-    Raises:
-        UserError: no such recipe or file, or a wrong key or value, with the nearest right one.
-    """
-    path = _recipe_path(name_or_path)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        values |= {key: value for key, value in replaced.items() if value is not None}
-        return ExportRecipe.model_validate(values)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from error
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error.errors())}") from error
-
-
 def read_recipes(
-    target: str | None, recipe: str | None = None, size: str | None = None, **replaced: str | None
+    target: str | None,
+    recipe: str | None = None,
+    *,
+    precision: str | None = None,
+    routing: str | None = None,
+    degradation: str | None = None,
+    size: str | None = None,
 ) -> list[ExportRecipe]:
     """The recipes that a command asks for: of one target, of all, or a file.
 
     Args:
         target: a target, or ``"all"``.
         recipe: a ``.toml`` file, or None for the target's own recipe.
+        precision: instead of the recipe's, as the following ones.
+        routing: ``auto``, ``split`` or ``pinned``.
+        degradation: what a pinned build is for.
         size: see :func:`parse_size`.
-        replaced: ``precision``, ``routing`` and ``degradation``, where not the recipe's.
 
     Raises:
         UserError: neither target nor recipe, both that disagree, or a wrong value.
     """
-    targets = shipped_names(KIND, ".toml")
-    values = {**replaced, "size": None if size is None else parse_size(size)}
+    changes = {
+        "precision": precision,
+        "routing": routing,
+        "degradation": degradation,
+        "size": None if size is None else parse_size(size),
+    }
+    if routing is not None and routing not in get_args(Routing):
+        raise UserError(f"no routing {routing!r}: {nearest(routing, get_args(Routing))}")
+    changes = {key: value for key, value in changes.items() if value is not None}
+    return [read.model_copy(update=changes) for read in _read(target, recipe)]
+
+
+def _read(target: str | None, recipe: str | None) -> list[ExportRecipe]:
     if recipe is not None:
-        read = read_recipe(recipe, **values)
+        read = read_toml(recipe, ExportRecipe, KIND)
         if target not in (None, read.target):
             raise UserError(f"{recipe} is for {read.target}: leave --target {target} out")
         return [read]
-    if target == "all":
-        return [read_recipe(name, **values) for name in targets]
-    if target not in targets:
+    targets = shipped_names(KIND, ".toml")
+    if target not in (*targets, "all"):
         asked = "no target given" if target is None else f"no target {target!r}"
         raise UserError(f"{asked}: {nearest(target or '', [*targets, 'all'])}")
-    return [read_recipe(target, **values)]
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint for a wrong word: the nearest right one, or all of them."""
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
-
-
-def _recipe_path(name_or_path: str) -> Path:
-    names = shipped_names(KIND, ".toml")
-    if name_or_path in names:
-        return shipped(KIND, f"{name_or_path}.toml")
-    if not name_or_path.endswith(".toml"):
-        raise UserError(f"no export recipe {name_or_path!r}: {nearest(name_or_path, names)}")
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; recipes that need no file: {', '.join(names)}")
-    return path
-
-
-def _explain(errors: list[ErrorDetails]) -> str:
-    """One line for one mistake, with the nearest key where a key is unknown.
-
-    An unknown key comes first: where it is a misspelt one, that one is missing as well.
-    """
-    error = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        message = error["msg"].removeprefix("Value error, ")
-        return f"{where}: {message}" if where else message
-    table = Limits if error["loc"][0] == "limits" else ExportRecipe
-    return f"unknown key {where!r}: {nearest(str(error['loc'][-1]), table.model_fields)}"
+    names = targets if target == "all" else [str(target)]
+    return [read_toml(name, ExportRecipe, KIND) for name in names]

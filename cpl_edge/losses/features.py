@@ -52,7 +52,10 @@ class FilterBank(nn.Module):
         self.layers = nn.ModuleList()
         for dim_in, dim_out in ((3, 16), (16, 32), (32, 64)):
             # Without the usual initialisation, which draws from the global generator.
-            layer = nn.utils.skip_init(nn.Conv2d, dim_in, dim_out, 3, padding=1)
+            with torch.device("meta"):
+                layer = nn.Conv2d(dim_in, dim_out, 3, padding=1)
+            layer.to_empty(device="cpu")
+            assert layer.bias is not None
             # 2: a ReLU halves the power.
             nn.init.orthogonal_(layer.weight, gain=2**0.5, generator=generator)
             nn.init.uniform_(layer.bias, -0.5, 0.5, generator=generator)

@@ -42,16 +42,18 @@ def weights(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(weights: Path, tmp_path_factory: pytest.TempPathFactory):
     """``exported("litert", routing="auto")``: that build, made at the first call."""
     from cpl_edge.export.build import Outcome, export
-    from cpl_edge.export.recipe import read_recipe
+    from cpl_edge.export.recipe import read_recipes
 
     out = tmp_path_factory.mktemp("builds")
     made: dict[tuple[tuple[str, str | None], ...], Outcome] = {}
 
     def build(target: str, **asked: str | None) -> Outcome:
+        asked = {"routing": "auto"} | asked
         key = (("target", target), *sorted(asked.items()))
         if key not in made:
-            recipe = read_recipe(target, size=SIZE, **asked)
-            (made[key],) = export([recipe], str(weights), out)
+            size = "x".join(map(str, SIZE))
+            recipes = read_recipes(target, size=size, **asked)
+            (made[key],) = export(recipes, str(weights), out)
         return made[key]
 
     return build

@@ -11,7 +11,7 @@ from cpl_edge.errors import CplEdgeError, UserError
 from cpl_edge.export import build as steps
 from cpl_edge.export.build import check, export, pinned_weights
 from cpl_edge.export.crops import make_crops
-from cpl_edge.export.recipe import ExportRecipe, read_recipe
+from cpl_edge.export.recipe import ExportRecipe, read_recipes
 from cpl_edge.export.targets import TARGETS
 from cpl_edge.models.student import Student
 
@@ -19,7 +19,8 @@ SIZE = (64, 72)
 
 
 def recipe_for(target: str = "onnx", **changes) -> ExportRecipe:
-    return read_recipe(target, size=SIZE).model_copy(update=changes)
+    (recipe,) = read_recipes(target, size="64x72")
+    return recipe.model_copy(update=changes)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def recipe_for(target: str = "onnx", **changes) -> ExportRecipe:
 def test_what_cannot_work_is_refused_with_what_would(student, changes, message):
     assert student.halo == 24
     with pytest.raises(UserError) as caught:
-        check(recipe_for(**changes), student)
+        check(recipe_for().model_copy(update=changes), student)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -9,7 +9,7 @@ from cpl_edge.export import gates
 from cpl_edge.export.gate import Build, at_least, at_most
 from cpl_edge.export.gates import EXECUTED, GATES, run_gates
 from cpl_edge.export.measurement import Measurement, Row
-from cpl_edge.export.recipe import read_recipe
+from cpl_edge.export.recipe import read_recipes
 from cpl_edge.export.targets import TARGETS, Inspection
 
 GOOD = Row("coffee", "noise", 1e-6, 120.0, 110.0, 20.0, 29.0, 29.0, (0, 0), "")
@@ -21,7 +21,7 @@ class Program:
 
 
 def build_of(rows, target="onnx", precision="fp32", info="as converted", inspection=None):
-    recipe = read_recipe(target, precision=precision)
+    (recipe,) = read_recipes(target, precision=precision)
     build = Build(recipe, TARGETS[target], None, Program(), None, [])
     build.__dict__["measurement"] = Measurement(info, rows, 1.0, {"forward": 2.0})
     build.__dict__["inspection"] = inspection

@@ -40,7 +40,10 @@ def run(*words) -> int:
         (["--target", "onnx", "--size", "big"], "'big' is no size"),
         (["--target", "onnx", "--precision", "fp16"], "nearest: --precision fp32"),
         (["--target", "onnx", "--routing", "pinned"], "add --degradation"),
-        (["--target", "onnx", "--routing", "manual"], "Input should be 'auto', 'split'"),
+        (
+            ["--target", "onnx", "--routing", "manual"],
+            "no routing 'manual'",
+        ),
         (["--target", "onnx", "--student", "missing.safetensors"], "does not exist"),
         (["--target", "onnx", "--student", "no-such"], "no-such.safetensors"),
         (["--target", "onnx", "--data", "no-such-folder"], "no folder no-such-folder"),

@@ -1,12 +1,13 @@
 import pytest
 
 from cpl_edge.errors import UserError
-from cpl_edge.export.recipe import ExportRecipe, parse_size, read_recipe, read_recipes
+from cpl_edge.export.recipe import parse_size, read_recipes
 from cpl_edge.export.targets import TARGETS
 
 GOOD = """
 target = "onnx"
 precision = "fp32"
+routing = "auto"
 [limits.fp32]
 max_abs = 1e-4
 drop_mean = 0.01
@@ -29,7 +30,8 @@ def test_every_target_has_a_recipe_of_its_name():
 
 
 def test_core_ml_in_fp16_keeps_the_limits_of_the_design():
-    limits = read_recipe("coreml", precision="fp16").gate_limits
+    (recipe,) = read_recipes("coreml", precision="fp16")
+    limits = recipe.gate_limits
     assert (limits.parity_db, limits.residual_db) == (50, 40)
     assert (limits.drop_mean, limits.drop_worst) == (0.02, 0.1)
 
@@ -37,9 +39,10 @@ def test_core_ml_in_fp16_keeps_the_limits_of_the_design():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("precision", "precison", "unknown key 'precison': did you mean 'precision'"),
-        ("drop_mean", "drop_men", "unknown key 'limits.fp32.drop_men': did you mean 'drop_mean'"),
-        ("target", "zzzzzz", "choose from target, precision"),
+        ("routing =", "rooting =", "unknown key 'rooting': did you mean 'routing'"),
+        ("max_abs", "max_ab", "unknown key 'limits.fp32.max_ab': did you mean 'max_abs'"),
+        ("routing =", "zzzzzz =", "choose from target, precision"),
+        ("drop_mean = 0.01", "", "limits.fp32.drop_mean: Field required"),
         ("max_abs = 1e-4", "", "limits.fp32: a limit of parity is missing: give max_abs"),
         ("0.99", "99", "limits.fp32.routing_agreement: Input should be less than or equal to 1"),
         ('"fp32"', '"fp32', "is not TOML"),
@@ -48,19 +51,20 @@ def test_core_ml_in_fp16_keeps_the_limits_of_the_design():
 def test_a_mistake_in_a_recipe_gets_one_line(tmp_path, old, new, message):
     path = written(tmp_path, GOOD.replace(old, new))
     with pytest.raises(UserError) as caught:
-        read_recipe(path)
+        read_recipes(None, path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_options_replace_values_and_are_checked(tmp_path):
     path = written(tmp_path, GOOD)
-    recipe = read_recipe(path, routing="split", size=(64, 72), degradation=None)
+    (recipe,) = read_recipes(None, path, routing="split", size="64x72")
     assert (recipe.routing, recipe.size, recipe.precision) == ("split", (64, 72), "fp32")
-    with pytest.raises(UserError, match="routing: Input should be 'auto', 'split' or 'pinned'"):
-        read_recipe(path, routing="manual")
+    with pytest.raises(UserError, match="no routing 'splt': did you mean 'split'"):
+        read_recipes(None, path, routing="splt")
+    (recipe,) = read_recipes(None, path, precision="fp16")
     with pytest.raises(UserError, match=r"no limits for fp16: add a table \[limits.fp16\]"):
-        assert read_recipe(path, precision="fp16").gate_limits
+        assert recipe.gate_limits
 
 
 @pytest.mark.parametrize(
@@ -101,11 +105,11 @@ def test_what_is_no_size(text):
     ("changes", "name"),
     [
         ({}, "s-onnx-fp32-auto"),
-        ({"size": (512, 512)}, "s-onnx-fp32-auto-512"),
-        ({"routing": "split", "size": (240, 320)}, "s-onnx-fp32-split-240x320"),
+        ({"size": "512"}, "s-onnx-fp32-auto-512"),
+        ({"routing": "split", "size": "240x320"}, "s-onnx-fp32-split-240x320"),
         ({"routing": "pinned", "degradation": "haze"}, "s-onnx-fp32-pinned-haze"),
     ],
 )
 def test_build_names(changes, name):
-    recipe: ExportRecipe = read_recipe("onnx", **changes)
+    (recipe,) = read_recipes("onnx", **changes)
     assert recipe.build_name("s") == name

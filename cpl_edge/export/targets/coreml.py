@@ -151,9 +151,12 @@ def missing_weights(path: Path, program: Program) -> list[str]:
     spec = ct.utils.load_spec(str(path))
     loaded = load(spec, spec.specificationVersion, str(path / _WEIGHTS))
     missing = []
-    for name, function in loaded.functions.items():
-        held = {_key(value) for value in _constants(function)}
-        for label, parameter in program.entries[name].lowered.named_parameters():
+    for name in program.entries:
+        if name not in loaded.functions:
+            missing.append(f"{name}: the function itself")
+            continue
+        held = {_key(value) for value in _constants(loaded.functions[name])}
+        for label, parameter in program.lowered.named_parameters():
             is_router = label.startswith("router.")
             unused = (
                 is_router if _never_routes(program, name) else name == "route" and not is_router

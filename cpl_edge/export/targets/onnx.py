@@ -65,7 +65,7 @@ class Onnx(Target):
         )
     }
     modules = ("onnx", "onnxscript", "onnxruntime")
-    packages = ("torch", "onnx", "onnxscript", "onnxruntime")
+    packages = ("torch", "onnx", "onnxruntime")
 
     def convert(self, program: Program, folder: Path) -> Path:
         """See :class:`Target`."""

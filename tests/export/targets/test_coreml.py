@@ -9,7 +9,7 @@ import pytest
 from cpl_edge.export.gate import Build
 from cpl_edge.export.gates import EXECUTED, saved_weights
 from cpl_edge.export.program import make_program
-from cpl_edge.export.recipe import read_recipe
+from cpl_edge.export.recipe import read_recipes
 from cpl_edge.export.targets import TARGETS
 from cpl_edge.export.targets.coreml import interface, metadata, missing_weights
 from cpl_edge.runtimes import ModelInfo
@@ -74,7 +74,7 @@ def test_a_changed_weight_is_found(path, outcome, student):
     assert missing_weights(path, program) == []
     program.lowered.down.weight[0, 0, 0, 0] += 0.1
     assert missing_weights(path, program) == ["forward: down.weight", "restore: down.weight"]
-    recipe = read_recipe("coreml", precision=info.precision)
+    (recipe,) = read_recipes("coreml", precision=info.precision)
     result = saved_weights(Build(recipe, TARGETS["coreml"], student, program, path, []))
     assert (result.passed, result.figure) == (False, 2)
     assert "restore: down.weight" in result.why

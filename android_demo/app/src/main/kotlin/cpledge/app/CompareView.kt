@@ -184,6 +184,7 @@ class CompareView @JvmOverloads constructor(context: Context, attributes: Attrib
         super.onInitializeAccessibilityNodeInfo(info)
         if (after == null) return
         val kind = AccessibilityNodeInfo.RangeInfo.RANGE_TYPE_PERCENT
+        @Suppress("DEPRECATION") // the constructor came with API 30
         info.rangeInfo = AccessibilityNodeInfo.RangeInfo.obtain(kind, 0f, 100f, split * 100)
         info.addAction(AccessibilityNodeInfo.AccessibilityAction.ACTION_SCROLL_FORWARD)
         info.addAction(AccessibilityNodeInfo.AccessibilityAction.ACTION_SCROLL_BACKWARD)

@@ -60,8 +60,8 @@ class Restoring(private val app: DemoApplication) {
 
     /** Read a photo and show it. */
     fun open(uri: Uri) = work(Busy.OPENING) {
-        val opened = app.photos.open(uri);
-        {
+        val opened = app.photos.open(uri)
+        then {
             photo = opened
             result = null
             outcome = null
@@ -92,8 +92,8 @@ class Restoring(private val app: DemoApplication) {
                 ) { done, all -> main.post { progress(done, all) } }
                 bitmap to
                     Outcome(restored, engine.info, engine.runs, threads, Phone.memoryPeakMb())
-            };
-            {
+            }
+            then {
                 result = bitmap
                 outcome = done
                 message = null
@@ -109,14 +109,14 @@ class Restoring(private val app: DemoApplication) {
     /** Write the result to a document that the user made. */
     fun save(target: Uri) = write { photo, result ->
         val stream = app.contentResolver.openOutputStream(target, "w") ?: throw IOException()
-        stream.use { app.photos.write(photo, result, it) };
-        { message = app.getString(R.string.saved) }
+        stream.use { app.photos.write(photo, result, it) }
+        then { message = app.getString(R.string.saved) }
     }
 
     /** Make the result ready for another app, then call [send] with where it is. */
     fun share(send: (Uri) -> Unit) = write { photo, result ->
-        val uri = app.photos.share(photo, result);
-        { send(uri) }
+        val uri = app.photos.share(photo, result)
+        then { send(uri) }
     }
 
     /** Under pressure, in the background, a result that can be made again is worth less than us. */
@@ -141,6 +141,9 @@ class Restoring(private val app: DemoApplication) {
         listener?.invoke()
     }
 
+    /** What is left to do on the main thread. */
+    private fun then(step: () -> Unit): () -> Unit = step
+
     /** Do [job] on the worker, then what it returns here; say so if it fails. */
     private fun work(kind: Busy, job: () -> () -> Unit) {
         if (busy != null) return
@@ -154,7 +157,7 @@ class Restoring(private val app: DemoApplication) {
             } catch (error: Exception) {
                 failure(kind, error)
             } catch (_: OutOfMemoryError) {
-                { message = app.getString(R.string.out_of_memory) }
+                then { message = app.getString(R.string.out_of_memory) }
             }
             main.post {
                 busy = null
@@ -164,7 +167,7 @@ class Restoring(private val app: DemoApplication) {
         }
     }
 
-    private fun failure(kind: Busy, error: Exception): () -> Unit = {
+    private fun failure(kind: Busy, error: Exception): () -> Unit = then {
         message = when {
             error is CancellationException -> app.getString(R.string.cancelled)
             error is ModelException -> error.message

@@ -1,0 +1,4 @@
+// A stand-in for tests without Google's Maven repository: what Robolectric asks of androidx.test.
+package androidx.test.internal.platform.app
+
+interface ActivityInvoker
