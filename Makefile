@@ -30,7 +30,7 @@ $(PY):
 
 # The stamps keep a second run from installing again; uv takes seconds where pip takes minutes.
 $(VENV)/.installed-demo: $(PY) $(INPUTS)
-	scripts/install $(PY) eval
+	scripts/install $(PY) eval,train
 	touch $@
 
 $(VENV)/.installed-all: $(PY) $(INPUTS)

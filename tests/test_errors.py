@@ -9,6 +9,7 @@ import pytest
 
 import cpl_edge
 from cpl_edge.errors import CplEdgeError, GateFailed, ImageError, MissingExtra, UserError, require
+from cpl_edge.export.targets import TARGETS
 
 PACKAGE = Path(cpl_edge.__file__).parent
 
@@ -44,15 +45,19 @@ def test_require_does_not_hide_a_broken_package(tmp_path, monkeypatch):
 
 
 def required_extras() -> list[tuple[str, str]]:
-    """Every ``require(..., extra="name")`` of the package, as (place, name)."""
+    """Every ``require(..., extra="name")`` of the package, as (place, name); and the targets.
+
+    An exporter asks for the extra of its target's name.
+    """
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "require":
                 values = [word.value for word in node.keywords if word.arg == "extra"]
                 place = f"{path.relative_to(PACKAGE)}:{node.lineno}"
-                found += [(place, ast.literal_eval(value)) for value in values + node.args[1:]]
-    return found
+                literals = [v for v in values + node.args[1:] if isinstance(v, ast.Constant)]
+                found += [(place, literal.value) for literal in literals]
+    return found + [(f"target {name}", name) for name in TARGETS]
 
 
 def test_every_extra_asked_for_exists():

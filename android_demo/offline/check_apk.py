@@ -86,7 +86,11 @@ def check_signature(apk: Path, min_sdk: str) -> str:
 def check_manifest(apk: Path, min_sdk: str, target_sdk: str) -> str:
     """Package, versions, no permission at all, nothing exported but the main activity."""
     badging = run("aapt2", "dump", "badging", str(apk))
-    for wanted in (f"package: name='{PACKAGE}'", f"'{min_sdk}'", f"targetSdkVersion:'{target_sdk}'"):
+    for wanted in (
+        f"package: name='{PACKAGE}'",
+        f"'{min_sdk}'",
+        f"targetSdkVersion:'{target_sdk}'",
+    ):
         if wanted not in badging:
             raise Failed(f"{wanted} is not in the badging")
     permissions = re.findall(r"uses-permission[^\n]*", badging)
@@ -121,7 +125,9 @@ def check_libraries(apk: Path) -> str:
 def check_models(apk: Path, models: list[Path]) -> str:
     """The given models and no others, byte by byte, stored uncompressed."""
     with zipfile.ZipFile(apk) as archive:
-        found = {i.filename: i for i in archive.infolist() if i.filename.startswith("assets/builds/")}
+        found = {
+            i.filename: i for i in archive.infolist() if i.filename.startswith("assets/builds/")
+        }
         wanted = {f"assets/builds/{model.name}" for model in models}
         if set(found) != wanted:
             raise Failed(f"holds {sorted(found)} instead of {sorted(wanted)}")
@@ -142,8 +148,11 @@ def check_dex(apk: Path) -> str:
     if "invoke-custom" in text or "invoke-polymorphic" in text:
         raise Failed("has an instruction that Android before API 26 lacks")
     # Java 9 gave buffers methods that return their own type; old runtimes have those of Buffer.
-    newer = re.findall(r"(Ljava/nio/\w+Buffer;\.(?:rewind|flip|clear|position|limit|mark|reset))"
-                       r":\([^)]*\)(?!Ljava/nio/Buffer;)(?!I\b)", text)
+    newer = re.findall(
+        r"(Ljava/nio/\w+Buffer;\.(?:rewind|flip|clear|position|limit|mark|reset))"
+        r":\([^)]*\)(?!Ljava/nio/Buffer;)(?!I\b)",
+        text,
+    )
     if newer:
         raise Failed(f"calls {sorted(set(newer))} as Java 9 has them")
     return f"{len(re.findall('Class descriptor', text))} classes"
@@ -193,7 +202,9 @@ def check_natives(apk: Path) -> str:
             libraries = b"".join(
                 archive.read(n) for n in archive.namelist() if n.startswith(f"lib/{abi}/")
             )
-            missing = sorted(symbol for symbol in wanted if symbol.encode() + b"\0" not in libraries)
+            missing = sorted(
+                symbol for symbol in wanted if symbol.encode() + b"\0" not in libraries
+            )
             if missing:
                 raise Failed(f"{abi} lacks {', '.join(missing)}")
     if not wanted:

@@ -33,7 +33,8 @@ def main(
         typer.Option(help="Photos for the gates.  [those that come with scikit-image]"),
     ] = None,
     keep_refused: Annotated[
-        bool, typer.Option(help="Keep a build that missed a gate, marked as refused.")
+        bool,
+        typer.Option("--keep-refused", help="Keep a build that missed a gate, marked as refused."),
     ] = False,
     json_path: Json = None,
     debug: Debug = False,

@@ -1,7 +1,7 @@
 """From a student and a recipe to a build, in numbered steps.
 
-1. Check: what was asked for, before any work: target, precision, size, routing, packages.
-2. Load: the student, and real crops degraded in every way that it knows; pin it if asked to.
+1. Check: what was asked for, and whether the packages are there, before any work.
+2. Prepare: real crops, degraded in every way that the student knows; pin it if asked to.
 3. Lower: rewrite it in operators that the target runs well.
 4. Convert: write the model file, with its metadata, into a temporary folder.
 5. Gates: hold the file against the student.
@@ -90,10 +90,10 @@ def export(
         MissingExtra: a target's packages are not installed.
         CplEdgeError: a converter failed.
     """
-    with _steps(Path(student_name).stem)(1, "check what was asked for"), silence(not verbose):
-        weights = student_path(student_name)
-        student = load_student(student_name)
-        targets = [check(recipe, student) for recipe in recipes]
+    weights = student_path(student_name)
+    student = load_student(student_name)
+    targets = [check(recipe, student) for recipe in recipes]
+    with _steps(weights.stem)(1, "import the converters"), silence(not verbose):
         for target in targets:
             for module in target.modules:
                 require(module, target.name)
@@ -103,7 +103,7 @@ def export(
         start = time.perf_counter()
         name = recipe.build_name(weights.stem)
         step = _steps(name)
-        with step(2, "load the student and the crops of its gates"):
+        with step(2, "prepare the student and the crops of its gates"):
             if recipe.size not in crops:
                 crops[recipe.size] = make_crops(student.config.degradations, recipe.size, data)
             deployed, pinned_N = student, None

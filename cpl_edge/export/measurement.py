@@ -38,7 +38,9 @@ class Row:
     Attributes:
         photo: name of its photo.
         degradation: what was done to it.
-        max_abs: largest difference of any output of any entry point; infinite if one has a problem.
+        max_abs: largest difference of any output of any entry point, relative to half the
+            output's largest value where that is above 2 (see :func:`_difference`); infinite if one
+            has a problem.
         parity_db: PSNR of the restored crop against the student's, the worse entry point.
         residual_db: the same of output minus input, the peak being the largest residual.
         input_db: PSNR of the crop itself against the clean one.
@@ -158,8 +160,8 @@ def _compare(
             problems.append(problem)
             max_abs = math.inf
             continue
-        differences = [np.abs(o - w).max() for o, w in zip(outputs, wanted, strict=True)]
-        max_abs = max(max_abs, *(float(d) for d in differences))
+        differences = [_difference(o, w) for o, w in zip(outputs, wanted, strict=True)]
+        max_abs = max(max_abs, *differences)
         if name == "route":
             found = _top(outputs[0], student)
         else:
@@ -177,6 +179,16 @@ def _compare(
         selected=(found, selected),
         problem="; ".join(problems),
     )
+
+
+def _difference(found: FloatArray, wanted: FloatArray) -> float:
+    """Largest difference, in units of half the largest value wanted where that is above 2.
+
+    Images and weights end near 1, so for them this is the absolute difference. A trained router's
+    logits reach hundreds, where fp32 itself is coarser than 1e-5.
+    """
+    scale = max(1.0, float(np.abs(wanted).max()) / 2)
+    return float(np.abs(found - wanted).max()) / scale
 
 
 def psnr(a: FloatArray, b: FloatArray, peak: float = 1.0) -> float:

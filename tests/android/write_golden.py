@@ -185,13 +185,12 @@ def write_models(folder: Path) -> None:
     import torch
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
+    from cpl_edge.export.targets.litert import LiteRT
     from cpl_edge.export.targets.onnx import Onnx
     from cpl_edge.models.student import Student, StudentConfig
 
     torch.manual_seed(1)
-    config = StudentConfig(
-        widths=(8, 12), blocks=(1, 1, 1), router_widths=(6, 8), router_hidden=12
-    )
+    config = StudentConfig(widths=(8, 12), blocks=(1, 1, 1), router_widths=(6, 8), router_hidden=12)
     student = Student(config).eval()
     with torch.no_grad():
         for name, value in student.named_parameters():
@@ -217,10 +216,11 @@ def write_models(folder: Path) -> None:
         digest="0" * 64,
     )
     write_tflite(folder / "metadata.tflite", info)
-    target = Onnx()
-    path = target.convert(target.lower(student, info), folder)
+    for target, suffix in ((LiteRT(), ".tflite"), (Onnx(), ".onnx")):
+        own = replace(info, target=target.name, layout=target.layout)
+        path = target.convert(target.lower(student, own), folder)
+        path.replace(folder / f"fp32{suffix}")
     fp32, int8 = folder / "fp32.onnx", folder / "int8.onnx"
-    path.replace(fp32)
 
     class Crops(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -17,7 +17,7 @@ KNOWN = ("noise", "rain")
 
 @pytest.fixture(scope="module")
 def suite():
-    noise = [{"kind": "gaussian", "label": f"noise {s}", "sigma": s} for s in (15, 50)]
+    noise = tuple({"kind": "gaussian", "label": f"noise {s}", "sigma": float(s)} for s in (15, 50))
     return Suite.model_validate(
         {"name": "t", "about": "t", "images": "clean", "degradations": noise}
     )

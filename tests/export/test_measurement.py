@@ -8,7 +8,7 @@ import torch
 
 from cpl_edge.export import measurement
 from cpl_edge.export.crops import make_crops
-from cpl_edge.export.measurement import PERFECT_DB, measure, psnr, reference
+from cpl_edge.export.measurement import PERFECT_DB, _difference, measure, psnr, reference
 
 
 class Fake:
@@ -111,3 +111,10 @@ def test_psnr():
     assert psnr(zeros, 0.1 * ones) == pytest.approx(20)
     assert psnr(zeros, 0.1 * ones, peak=0.1) == pytest.approx(0, abs=1e-5)
     assert psnr(zeros, ones, peak=0.0) == 0
+
+
+def test_differences_are_absolute_for_images_and_relative_for_large_logits():
+    image = np.array([0.0, 1.0], np.float32)
+    assert _difference(image + np.float32(0.25), image) == 0.25
+    logits = np.array([-400.0, 100.0], np.float32)
+    assert _difference(logits + 1, logits) == pytest.approx(1 / 200)

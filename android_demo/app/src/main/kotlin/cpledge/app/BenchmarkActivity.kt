@@ -98,7 +98,7 @@ class BenchmarkActivity : Activity() {
         val latency = measured.latency
         val figures = listOf(50.0, 90.0, 99.0).map { latency.percentile(it) } + profile.loadMs!!
         table.addView(
-            row(listOf(profile.file) + figures.map { getString(R.string.ms, it) }, isHead = false),
+            row(listOf(profile.file) + figures.map { getString(R.string.milliseconds, it) }, isHead = false),
         )
         val route = profile.measured.firstOrNull { it.entry == EntryPoint.ROUTE }
         val queries = resources.getQuantityString(

@@ -97,8 +97,9 @@ class BuildPanel @JvmOverloads constructor(context: Context, attributes: Attribu
         val found = builds.list()
         return then {
             files = found
-            val name = wantedBuild
-                ?: found.firstOrNull { EngineKind.of(it.name)?.isIncluded == true }?.name
+            val name = wantedBuild ?: found
+                .filter { EngineKind.of(it.name)?.isIncluded == true }
+                .minByOrNull { EngineKind.of(it.name)!!.ordinal }?.name
             val kind = name?.let { EngineKind.of(it) } ?: EngineKind.LITERT
             if (engines.selectedItemPosition == kind.ordinal) showBuilds()
             engines.setSelection(kind.ordinal)

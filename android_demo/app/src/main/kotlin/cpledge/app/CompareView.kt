@@ -17,6 +17,7 @@ import android.view.View
 import android.view.accessibility.AccessibilityNodeInfo
 import android.widget.SeekBar
 import kotlin.math.abs
+import kotlin.math.roundToInt
 
 /**
  * Before on the left of a line, after on the right. Dragging moves the line; two fingers zoom and
@@ -71,7 +72,7 @@ class CompareView @JvmOverloads constructor(context: Context, attributes: Attrib
     private fun describe(): String = when {
         before == null -> context.getString(R.string.compare_empty)
         after == null -> context.getString(R.string.compare_before)
-        else -> context.getString(R.string.compare_both, ((1 - split) * 100).toInt())
+        else -> context.getString(R.string.compare_both, ((1 - split) * 100).roundToInt())
     }
 
     override fun onDraw(canvas: Canvas) {

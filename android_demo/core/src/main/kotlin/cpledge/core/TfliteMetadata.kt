@@ -19,17 +19,18 @@ object TfliteMetadata {
     /**
      * @param file the whole file; its position and order are left alone.
      * @param key name of the entry.
+     * @param where name of the file, for the message.
      * @return the entry as UTF-8, or null if there is none.
      * @throws ModelException not a TFLite file, or a damaged one.
      */
-    fun read(file: ByteBuffer, key: String): String? {
+    fun read(file: ByteBuffer, key: String, where: String): String? {
         val data = file.duplicate().order(ByteOrder.LITTLE_ENDIAN)
         return try {
             val isTflite = "TFL3".indices.all { data.get(4 + it).toInt().toChar() == "TFL3"[it] }
-            if (!isTflite) throw ModelException("this is no TFLite model: copy or export it again")
+            if (!isTflite) throw ModelException("$where is no TFLite model: copy or export it again")
             find(data, key)
         } catch (error: IndexOutOfBoundsException) {
-            throw ModelException("this TFLite model is damaged: copy or export it again", error)
+            throw ModelException("$where is damaged: copy or export it again", error)
         }
     }
 

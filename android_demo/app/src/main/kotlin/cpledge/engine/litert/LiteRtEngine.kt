@@ -29,7 +29,8 @@ class LiteRtEngine(file: File, threads: Int) : Engine {
     private val signatures: Map<EntryPoint, Signature>
     private val spareWeights: FloatBuffer
 
-    override val runs: String get() = "LiteRT ${TensorFlowLite.runtimeVersion()}, XNNPACK, CPU"
+    // Whether XNNPACK took the graph is not told by this API; it is asked for.
+    override val runs: String get() = "LiteRT ${TensorFlowLite.runtimeVersion()}, CPU (XNNPACK)"
 
     /** Names of a signature's tensors; [logits] and [routed] are those of `route`. */
     private class Signature(
@@ -48,7 +49,7 @@ class LiteRtEngine(file: File, threads: Int) : Engine {
         } catch (error: IOException) {
             throw ModelException("${file.name} cannot be read: copy it again", error)
         }
-        info = ModelInfo.fromJson(TfliteMetadata.read(mapped, ModelInfo.KEY), file.name)
+        info = ModelInfo.fromJson(TfliteMetadata.read(mapped, ModelInfo.KEY, file.name), file.name)
         val options = Interpreter.Options().setNumThreads(threads).setUseXNNPACK(true)
         val opened = try {
             Interpreter(mapped, options)

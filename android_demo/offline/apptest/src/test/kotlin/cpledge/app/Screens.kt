@@ -52,6 +52,7 @@ fun Activity.screenshot(name: String): Bitmap {
         View.MeasureSpec.makeMeasureSpec(metrics.widthPixels, View.MeasureSpec.EXACTLY),
         View.MeasureSpec.makeMeasureSpec(metrics.heightPixels, View.MeasureSpec.EXACTLY),
     )
+    screen.jumpDrawablesToCurrentState() // a tick is drawn by an animation
     screen.layout(0, 0, screen.measuredWidth, screen.measuredHeight)
     val bitmap = Bitmap.createBitmap(screen.width, screen.height, Bitmap.Config.ARGB_8888)
     screen.draw(Canvas(bitmap))

@@ -137,11 +137,11 @@ class MainActivityTest {
     @Test
     fun aDamagedBuildIsAMessage() {
         val activity = start().get()
-        val broken = File(app.filesDir, "builds/broken.tflite")
+        val broken = File(app.filesDir, "builds/zz-broken.tflite")
         broken.writeBytes(ByteArray(1000) { it.toByte() })
         val again = Robolectric.buildActivity(MainActivity::class.java).setup().get()
         ready(again)
-        again.choose(R.id.build, "broken")
+        again.choose(R.id.build, "zz-broken")
         await("the message") { "no TFLite model" in again.text(R.id.message) }
         assertFalse(again.findViewById<View>(R.id.restore).isEnabled)
         again.screenshot("main-broken")

@@ -1,0 +1,66 @@
+"""Ranges of activations: what a rounding must hold, found on calibration crops.
+
+One set of ranges serves every target. Two things make them narrower than the smallest and largest
+value, which a few outliers decide:
+
+- an observer leaves out the rarest values (``percentile``), or takes the range with the smallest
+  squared error (``mse``);
+- between a block's first convolution and its ReLU only those values count that the ReLU lets
+  through: what it drops may saturate, and that was the larger part of these ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import product
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cpl_edge.models.student import Student
+from cpl_edge.quantize.simulation import Simulation, round_activations
+
+Observer = Literal["minmax", "percentile", "mse"]
+Ranges = dict[str, tuple[float, float]]
+
+KEPT = 0.9999
+"""Share of values that the observer ``percentile`` keeps between each end and the other."""
+
+_MOST = 1 << 14  # values of one point and one crop that are looked at
+_SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # of a range that ``mse`` tries
+
+
+def find_ranges(student: Student, crops: Iterable[Tensor], observer: Observer) -> Ranges:
+    """Ranges of every point of a :class:`Simulation`.
+
+    Args:
+        student: in evaluation mode, pinned or not.
+        crops: calibration images ``x_BCHW``, RGB in [0, 1].
+        observer: ``minmax``, ``percentile`` or ``mse``.
+
+    Returns:
+        Point -> smallest and largest value, 0 among them; the image itself is always [0, 1].
+    """
+    seen: dict[str, list[Tensor]] = {}
+    held: dict[str, Tensor] = {}
+
+    def observe(point: str, value: Tensor) -> None:
+        sample = _sample(value)
+        if point.endswith((".expand", ":product")):
+            held[point] = sample
+        if point.endswith(":sum"):
+            for name in (point.replace(".prompt:sum", ".expand"), point.replace(":sum", ":product")):
+                seen.setdefault(name, []).append(held.pop(name)[sample > 0])
+        elif not point.endswith(":product") and not _waits(student, point):
+            seen.setdefault(point, []).append(sample)
+        if point.endswith(":sum"):
+            seen.setdefault(point, []).append(sample)
+
+    simulation = Simulation(student, observe=observe)
+    with torch.inference_mode():
+        for x_BCHW in crops:
+            simulation.run(x_BCHW, student.route(x_BCHW), rounding=False)
+        ranges = {point: _OBSERVERS[observer](torch.cat(parts)) for point, parts in seen.items()}
+    ranges["input"] = (0.0, 1.0)
+    return {point: (min(low, 0.0), max(high, 0.0)) for point, (low, high) in ranges.items()}

@@ -1,0 +1,66 @@
+"""Which target does which precision, and why not: the one table that everything asks."""
+
+from __future__ import annotations
+
+PRECISIONS = ("fp32", "fp16", "w8", "w8a8", "w8a16", "p6", "mixed")
+"""Words for precisions: w weights, a activations, with their bits; p a palette."""
+
+_NO_PALETTE = "only Core ML runs weights from lookup tables; nearest: --precision w8"
+
+SUPPORT: dict[str, dict[str, str]] = {
+    "executorch": {
+        "fp32": "",
+        "fp16": (
+            "XNNPACK keeps convolution weights in fp32 whatever the program says, so fp16 "
+            "would save nothing; nearest: --precision w8a8"
+        ),
+        "w8": (
+            "XNNPACK runs convolutions with int8 weights on int8 activations only; "
+            "nearest: --precision w8a8"
+        ),
+        "w8a8": "",
+        "w8a16": "XNNPACK has no kernels for 16-bit activations; nearest: --precision w8a8",
+        "p6": _NO_PALETTE.replace("w8", "w8a8"),
+        "mixed": "",
+    },
+    "coreml": {
+        "fp32": "",
+        "fp16": "",
+        "w8": "",
+        "w8a8": (
+            "int8 activations pay from A17 Pro and M4 on, and calibrating them needs macOS; "
+            "nearest: --precision w8"
+        ),
+        "w8a16": "Core ML has no 16-bit integer activations; nearest: --precision w8",
+        "p6": "",
+        "mixed": "its weights alone are quantised, which costs nothing; nearest: --precision w8",
+    },
+    "litert": {
+        "fp32": "",
+        "fp16": "",
+        "w8": "",
+        "w8a8": "",
+        "w8a16": "",
+        "p6": _NO_PALETTE,
+        "mixed": "",
+    },
+    "onnx": {
+        "fp32": "",
+        "fp16": (
+            "ONNX Runtime's CPU provider computes most operators in fp32 only and would "
+            "convert back and forth; nearest: --precision w8a8"
+        ),
+        "w8": (
+            "ONNX Runtime's CPU provider turns int8 weights back into fp32 when it loads; "
+            "nearest: --precision w8a8"
+        ),
+        "w8a8": "",
+        "w8a16": (
+            "ONNX Runtime's CPU provider has no convolution with 16-bit activations; "
+            "nearest: --precision w8a8"
+        ),
+        "p6": _NO_PALETTE.replace("w8", "w8a8"),
+        "mixed": "",
+    },
+}
+"""Target -> precision -> "" if it is supported, else why not and what is nearest."""
