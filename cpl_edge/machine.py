@@ -18,6 +18,7 @@ PACKAGES = (
     "litert-torch",
     "onnx",
     "onnxruntime",
+    "onnxscript",
     "executorch",
     "torchao",
     "coremltools",

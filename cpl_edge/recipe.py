@@ -74,8 +74,9 @@ def _find(name_or_path: str, kind: str, word: str) -> Path:
 
 
 def _explain(error: ValidationError, table: type[Table]) -> str:
-    """The first mistake in one line."""
-    first = error.errors()[0]
+    """One mistake in one line: a wrong key before what its absence causes."""
+    errors = error.errors()
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     tables, place = _tables_at(table, first["loc"])
     if first["type"] != "extra_forbidden":
         message = first["msg"].removeprefix("Value error, ")

@@ -25,7 +25,7 @@ Observer = Literal["minmax", "percentile", "mse"]
 Ranges = dict[str, tuple[float, float]]
 
 KEPT = 0.9999
-"""Share of values that the observer ``percentile`` keeps between each end and the other."""
+"""Share of values on the inner side of either end of the observer ``percentile``."""
 
 _MOST = 1 << 14  # values of one point and one crop that are looked at
 _SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # of a range that ``mse`` tries
@@ -43,19 +43,9 @@ def find_ranges(student: Student, crops: Iterable[Tensor], observer: Observer) -
         Point -> smallest and largest value, 0 among them; the image itself is always [0, 1].
     """
     seen: dict[str, list[Tensor]] = {}
-    held: dict[str, Tensor] = {}
 
-    def observe(point: str, value: Tensor) -> None:
-        sample = _sample(value)
-        if point.endswith((".expand", ":product")):
-            held[point] = sample
-        if point.endswith(":sum"):
-            for name in (point.replace(".prompt:sum", ".expand"), point.replace(":sum", ":product")):
-                seen.setdefault(name, []).append(held.pop(name)[sample > 0])
-        elif not point.endswith(":product") and not _waits(student, point):
-            seen.setdefault(point, []).append(sample)
-        if point.endswith(":sum"):
-            seen.setdefault(point, []).append(sample)
+    def observe(point: str, value: Tensor, needed: Tensor) -> None:
+        seen.setdefault(point, []).append(_sample(needed))
 
     simulation = Simulation(student, observe=observe)
     with torch.inference_mode():
@@ -64,3 +54,39 @@ def find_ranges(student: Student, crops: Iterable[Tensor], observer: Observer) -
         ranges = {point: _OBSERVERS[observer](torch.cat(parts)) for point, parts in seen.items()}
     ranges["input"] = (0.0, 1.0)
     return {point: (min(low, 0.0), max(high, 0.0)) for point, (low, high) in ranges.items()}
+
+
+def _sample(value: Tensor) -> Tensor:
+    """Values spread evenly over a tensor; an odd step, so that it meets every row and column."""
+    flat = value.flatten()
+    step = len(flat) // _MOST | 1
+    return flat[::step].clone()
+
+
+def _minmax(values: Tensor) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _percentile(values: Tensor) -> tuple[float, float]:
+    n = len(values)
+    left_out = int(n * (1 - KEPT))
+    return (
+        float(values.kthvalue(1 + left_out).values),
+        float(values.kthvalue(n - left_out).values),
+    )
+
+
+def _mse(values: Tensor) -> tuple[float, float]:
+    low, high = _minmax(values)
+    errors = {
+        (low * a, high * b): float((round_activations(values, low * a, high * b) - values).square().mean())
+        for a, b in product(_SHARES, _SHARES)
+    }
+    return min(errors, key=lambda bounds: errors[bounds])
+
+
+_OBSERVERS: dict[Observer, Callable[[Tensor], tuple[float, float]]] = {
+    "minmax": _minmax,
+    "percentile": _percentile,
+    "mse": _mse,
+}

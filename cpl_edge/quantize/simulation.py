@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from cpl_edge.models.student import PinnedBlock, PromptedBlock, Student
 
-Observer = Callable[[str, Tensor], None]
+Observe = Callable[[str, Tensor, Tensor], None]
+"""Told a point, its value, and what a range must hold of it (see :func:`_needed`)."""
 
 
 @dataclass
@@ -30,51 +31,43 @@ class Simulation:
         student: in evaluation mode.
         bits: of activations; weights always have 8.
         exact: sites that stay in float, weights included.
-        ranges: point -> smallest and largest value; filled by :meth:`calibrate`.
-        observe: told every value before it is rounded, to compare runs.
+        ranges: point -> smallest and largest value, see `cpl_edge.quantize.ranges`.
+        observe: told every value before it is rounded.
     """
 
     student: Student
     bits: int = 8
     exact: frozenset[str] = frozenset()
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
-    observe: Observer | None = None
-    _calibrating: bool = False
+    observe: Observe | None = None
 
     @property
-    def sites(self) -> list[str]:
-        """All sites in the order of execution."""
-        seen: dict[str, None] = {}
-        before, self.observe = self.observe, lambda point, _: seen.setdefault(point.split(":")[0])
+    def points(self) -> list[str]:
+        """All points in the order of execution: sites, and parts of them as ``site:part``."""
+        seen: list[str] = []
+        before, self.observe = self.observe, lambda point, value, needed: seen.append(point)
         try:
             side = 8 * self.student.multiple
             n = self.student.config.prompts
             self.run(torch.zeros(1, 3, side, side), torch.full((1, 1, n), 1 / n), rounding=False)
         finally:
             self.observe = before
-        return list(seen)
+        return seen
 
-    def calibrate(self, crops: Iterable[Tensor]) -> None:
-        """Take the smallest and largest value of every point over crops ``x_BCHW``."""
-        self._calibrating = True
-        try:
-            for x_BCHW in crops:
-                self.run(x_BCHW, self.student.route(x_BCHW).detach(), rounding=False)
-        finally:
-            self._calibrating = False
+    @property
+    def sites(self) -> list[str]:
+        """All sites in the order of execution."""
+        return list(dict.fromkeys(point.split(":")[0] for point in self.points))
 
     @torch.inference_mode()
     def run(self, x_BCHW: Tensor, w_BSN: Tensor, rounding: bool = True) -> Tensor:
         """Restore with given prompt weights."""
         student, w_BN = self.student, w_BSN[:, 0]
 
-        def point(site: str, value: Tensor, part: str = "") -> Tensor:
+        def point(site: str, value: Tensor, part: str = "", needed: Tensor | None = None) -> Tensor:
             name = f"{site}:{part}" if part else site
             if self.observe is not None:
-                self.observe(name, value)
-            if self._calibrating:
-                low, high = self.ranges.get(name, (0.0, 0.0))
-                self.ranges[name] = min(low, float(value.min())), max(high, float(value.max()))
+                self.observe(name, value, value if needed is None else needed)
             if not rounding or site in self.exact:
                 return value
             return round_activations(value, *self.ranges[name], bits=self.bits)
@@ -94,10 +87,12 @@ class Simulation:
                 at = f"{name}.{i}"
                 h = conv(f"{at}.expand", block.expand, y)  # type: ignore[arg-type]
                 if isinstance(block, PromptedBlock):
-                    h = point(f"{at}.expand", h)
-                    scale, shift = 1 + w_BN @ block.scale_NC, w_BN @ block.shift_NC
-                    h = point(f"{at}.prompt", h * scale[:, :, None, None], "product")
-                    h = point(f"{at}.prompt", F.relu(h + shift[:, :, None, None]), "sum")
+                    scale = (1 + w_BN @ block.scale_NC)[:, :, None, None]
+                    shift = (w_BN @ block.shift_NC)[:, :, None, None]
+                    h = point(f"{at}.expand", h, needed=_needed(h, scale, shift))
+                    h = h * scale
+                    h = point(f"{at}.prompt", h, "product", _needed(h, torch.ones(1), shift))
+                    h = point(f"{at}.prompt", F.relu(h + shift), "sum")
                 else:
                     assert isinstance(block, PinnedBlock)
                     h = point(f"{at}.expand", F.relu(h))
@@ -114,6 +109,18 @@ class Simulation:
         y = blocks("decoder", student.decoder, point("skip", y + skip))
         y = point("tail", F.pixel_shuffle(conv("tail", student.tail, y), 2))
         return point("sum", x_BCHW + y)
+
+
+def _needed(h_BCHW: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """What a range of h must hold so that ``relu(scale h + shift)`` stays as it is.
+
+    Values that the ReLU drops may saturate as long as it still drops them, so each of them asks
+    only for the threshold of its channel, or for 0 where that lies on the other side.
+    """
+    threshold = (-shift / torch.where(scale == 0, 1e-12, scale)).expand_as(h_BCHW)
+    side = torch.where(scale > 0, threshold.clamp(max=0), threshold.clamp(min=0))
+    side = torch.maximum(torch.minimum(side, h_BCHW.max()), h_BCHW.min())
+    return torch.where(h_BCHW * scale + shift > 0, h_BCHW, side)
 
 
 def round_activations(value: Tensor, low: float, high: float, bits: int = 8) -> Tensor:

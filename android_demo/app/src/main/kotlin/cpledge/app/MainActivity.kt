@@ -1,6 +1,8 @@
 package cpledge.app
 
 import android.app.Activity
+import android.content.ActivityNotFoundException
+import android.content.ClipData
 import android.content.Intent
 import android.net.Uri
 import android.os.Build
@@ -33,7 +35,7 @@ class MainActivity : Activity() {
         onClick(R.id.share) { restoring.share { send(it) } }
         onClick(R.id.benchmark) { startActivity(Intent(this, BenchmarkActivity::class.java)) }
         panel.listener = { draw() }
-        if (restoring.photo == null && restoring.busy == null) openFirst(saved)
+        openFirst(saved)
     }
 
     override fun onStart() {
@@ -78,11 +80,12 @@ class MainActivity : Activity() {
         }
     }
 
-    /** The photo from before, of another app, or a bundled one. */
+    /** The photo of another app, else the one that is there or was there, else a bundled one. */
     private fun openFirst(saved: Bundle?) {
-        val before = saved?.getString(PHOTO)?.let { Uri.parse(it) }
         val shared = if (saved == null) sharedPhoto(intent) else null
-        (before ?: shared ?: app.photos.bundled().firstOrNull())?.let { restoring.open(it) }
+        if (shared == null && (restoring.photo != null || restoring.busy != null)) return
+        val before = saved?.getString(PHOTO)?.let { Uri.parse(it) }
+        (shared ?: before ?: app.photos.bundled().firstOrNull())?.let { restoring.open(it) }
     }
 
     private fun openSample() {
@@ -115,7 +118,7 @@ class MainActivity : Activity() {
         try {
             @Suppress("DEPRECATION") // its successor is a library; this works on every version
             startActivityForResult(intent, request)
-        } catch (_: android.content.ActivityNotFoundException) {
+        } catch (_: ActivityNotFoundException) {
             findViewById<TextView>(R.id.message).setText(R.string.no_documents)
         }
     }
@@ -182,6 +185,6 @@ fun shareFile(activity: Activity, uri: Uri, type: String) {
     val intent = Intent(Intent.ACTION_SEND).setType(type)
         .putExtra(Intent.EXTRA_STREAM, uri)
         .addFlags(Intent.FLAG_GRANT_READ_URI_PERMISSION)
-    intent.clipData = android.content.ClipData.newRawUri("", uri) // carries the permission along
+    intent.clipData = ClipData.newRawUri("", uri) // carries the permission along
     activity.startActivity(Intent.createChooser(intent, null))
 }

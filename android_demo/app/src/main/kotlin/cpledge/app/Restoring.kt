@@ -34,6 +34,8 @@ class Restoring(private val app: DemoApplication) {
 
     @Volatile private var isCancelled = false
 
+    private var next: Uri? = null
+
     var photo: OpenPhoto? = null
         private set
     var result: Bitmap? = null
@@ -58,10 +60,19 @@ class Restoring(private val app: DemoApplication) {
 
     enum class Busy { OPENING, RESTORING, WRITING }
 
-    /** Read a photo and show it. */
-    fun open(uri: Uri) = work(Busy.OPENING) {
+    /** Read a photo and show it, instead of what is being done. */
+    fun open(uri: Uri) {
+        if (busy != null) {
+            next = uri
+            cancel()
+        } else {
+            work(Busy.OPENING) { read(uri) }
+        }
+    }
+
+    private fun read(uri: Uri): () -> Unit {
         val opened = app.photos.open(uri)
-        then {
+        return then {
             photo = opened
             result = null
             outcome = null
@@ -163,6 +174,10 @@ class Restoring(private val app: DemoApplication) {
                 busy = null
                 finish()
                 listener?.invoke()
+                next?.let {
+                    next = null
+                    open(it)
+                }
             }
         }
     }

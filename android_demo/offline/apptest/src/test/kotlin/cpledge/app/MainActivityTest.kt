@@ -1,10 +1,13 @@
 package cpledge.app
 
 import android.content.Intent
+import android.graphics.Bitmap
+import android.graphics.Color
 import android.net.Uri
 import android.view.View
 import android.widget.LinearLayout
 import android.widget.SeekBar
+import cpledge.core.Exif
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
 import org.junit.Assert.assertNotEquals
@@ -23,6 +26,7 @@ import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
 import java.io.ByteArrayOutputStream
 import java.io.File
+import java.nio.ByteBuffer
 
 private const val PHONE = "w411dp-h891dp-420dpi"
 
@@ -165,6 +169,39 @@ class MainActivityTest {
         val method = MainActivity::class.java.getDeclaredMethod("onNewIntent", Intent::class.java)
         method.isAccessible = true
         method.invoke(this, intent)
+    }
+
+    @Test
+    fun aSharedPhotoIsTurnedUprightAndKeepsItsExif() {
+        start().get().click(R.id.restore) // busy when it comes
+        val uri = Uri.parse("content://somewhere/photo")
+        val jpeg = ByteArrayOutputStream()
+        val lying = Bitmap.createBitmap(120, 80, Bitmap.Config.ARGB_8888)
+        lying.eraseColor(Color.BLUE)
+        for (x in 0 until 60) for (y in 0 until 80) lying.setPixel(x, y, Color.RED)
+        lying.compress(Bitmap.CompressFormat.JPEG, 95, exif(orientation = 6).intoJpeg(jpeg))
+        shadowOf(app.contentResolver).registerInputStreamSupplier(uri) { jpeg.toByteArray().inputStream() }
+        val share = Intent(Intent.ACTION_SEND).putExtra(Intent.EXTRA_STREAM, uri).setType("image/jpeg")
+        val activity = Robolectric.buildActivity(MainActivity::class.java, share).setup().get()
+        await("the shared photo") { app.restoring.photo?.uri == uri && app.restoring.busy == null }
+        ready(activity)
+        val upright = app.restoring.photo!!.bitmap
+        assertEquals(80 to 120, upright.width to upright.height)
+        assertTrue(Color.red(upright.getPixel(40, 20)) > 200) // what was left is on top
+        assertTrue(Color.blue(upright.getPixel(40, 100)) > 200)
+        activity.restored()
+        val written = ByteArrayOutputStream()
+        app.photos.write(app.restoring.photo!!, app.restoring.result!!, written)
+        val kept = Exif.read(written.toByteArray().inputStream())!!
+        assertEquals(1, kept.orientation)
+        assertTrue("Box" in String(written.toByteArray(), Charsets.ISO_8859_1))
+    }
+
+    private fun exif(orientation: Short): Exif {
+        val block = ByteBuffer.allocate(64).put("MM\u0000*".toByteArray()).putInt(8).putShort(2)
+        block.putShort(0x010F).putShort(2).putInt(4).put("Box\u0000".toByteArray())
+        block.putShort(0x0112).putShort(3).putInt(1).putShort(orientation).putShort(0)
+        return Exif.of(block.array())!!
     }
 
     @Test
