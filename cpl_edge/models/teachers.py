@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from cpl_edge.errors import UserError
@@ -34,7 +34,7 @@ def save_teacher(config: PromptIRConfig, state: Mapping[str, Tensor], path: Path
     plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, temporary, metadata={KEY: json.dumps(asdict(config))})
+        temporary.write_bytes(save(plain, {KEY: json.dumps(asdict(config))}))
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         with suppress(OSError):

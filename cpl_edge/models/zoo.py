@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from cpl_edge.errors import UserError
 from cpl_edge.models.student import Student, StudentConfig
@@ -45,7 +45,8 @@ def save_student(student: Student, path: Path) -> None:
     state = {
         name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()
     }
-    save_file(state, temporary, metadata={"cpl_edge_student": json.dumps(student.config.to_dict())})
+    metadata = {"cpl_edge_student": json.dumps(student.config.to_dict())}
+    temporary.write_bytes(save(state, metadata))  # save_file would hide the file from other users
     temporary.replace(path)
 
 

@@ -39,6 +39,7 @@ def make_card(run: Path, evaluations: list[Path], terms: str, limits: list[str])
     if not (weights.is_file() and facts.is_file()):
         raise UserError(f"{run} holds no finished training: run its command until it says finished")
     training = json.loads(facts.read_text(encoding="utf-8"))
+    del training["folder"]  # whose disk it lay on concerns nobody
     rows = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
     student = load_student(weights)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
