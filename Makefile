@@ -4,12 +4,13 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 INPUTS = pyproject.toml constraints.txt
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check apk clean
 
 help:
 	@echo "make demo    restore the bundled photos; pictures and a table in build/demo"
 	@echo "make test    run all tests"
 	@echo "make check   lint, format, types"
+	@echo "make apk     build the Android app offline (JDK 17, Maven and Debian's aapt; see android_demo/)"
 	@echo "make clean   remove what these made"
 
 demo: $(VENV)/.installed-demo
@@ -20,6 +21,9 @@ test: $(VENV)/.installed-all
 
 check: $(VENV)/.installed-all
 	PYTHON=$(PY) scripts/check
+
+apk:
+	android_demo/build_offline.sh
 
 clean:
 	rm -rf $(VENV) build dist

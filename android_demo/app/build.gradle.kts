@@ -36,7 +36,8 @@ android {
 
 tasks.named("preBuild") { dependsOn(builds) }
 
-// To leave an engine out of the APK, remove its line and its folder of app/src/main/kotlin/cpledge/engine.
+// To leave an engine out of the APK, remove its line and its folder in
+// src/main/kotlin/cpledge/engine.
 dependencies {
     implementation(project(":core"))
     implementation(libs.litert)

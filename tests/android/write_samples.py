@@ -24,13 +24,15 @@ def main() -> None:
     generator = torch.Generator().manual_seed(3)
     astronaut, coffee = (
         torch.from_numpy(image).permute(2, 0, 1)[None] / 255
-        for image in (data.astronaut()[:400, 30:430], data.coffee()[:, :560])
+        for image in (data.astronaut()[:360, 50:410], data.coffee()[20:380, 60:480])
     )
     noisy = degradations.add_noise(astronaut, 25.0, generator)
     rainy = degradations.rain(coffee, generator, 1.0)
     for name, image_BCHW in (("1-noise", noisy), ("2-rain", rainy)):
         pixels_HWC = (image_BCHW[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy()
-        Image.fromarray(pixels_HWC).save(FOLDER / f"{name}.jpg", quality=88)
+        # Stronger compression would leave blotches of the noise, which is another degradation.
+        path = FOLDER / f"{name}.jpg"
+        Image.fromarray(pixels_HWC).save(path, quality=95, subsampling=0)
 
 
 if __name__ == "__main__":

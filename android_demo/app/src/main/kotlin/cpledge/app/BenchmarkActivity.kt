@@ -63,10 +63,13 @@ class BenchmarkActivity : Activity() {
         val keepOn = WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON
         if (isRunning) window.addFlags(keepOn) else window.clearFlags(keepOn)
         findViewById<Button>(R.id.start).setText(if (isRunning) R.string.cancel else R.string.start)
-        for (id in intArrayOf(R.id.quick, R.id.threads)) findViewById<View>(id).isEnabled = !isRunning
+        for (id in intArrayOf(R.id.quick, R.id.threads)) {
+            findViewById<View>(id).isEnabled = !isRunning
+        }
         val now = benchmarking.now
         findViewById<TextView>(R.id.benchmark_message).text = when {
-            isRunning && now != null -> getString(R.string.measuring, now.first, now.second, now.third)
+            isRunning && now != null ->
+                getString(R.string.measuring, now.first, now.second, now.third)
             isRunning -> getString(R.string.working)
             benchmarking.profiles.isEmpty() -> getString(R.string.benchmark_hint)
             else -> getString(R.string.benchmark_done, conditions(benchmarking.profiles.last()))
@@ -98,7 +101,10 @@ class BenchmarkActivity : Activity() {
         val latency = measured.latency
         val figures = listOf(50.0, 90.0, 99.0).map { latency.percentile(it) } + profile.loadMs!!
         table.addView(
-            row(listOf(profile.file) + figures.map { getString(R.string.milliseconds, it) }, isHead = false),
+            row(
+                listOf(profile.file) + figures.map { getString(R.string.milliseconds, it) },
+                isHead = false,
+            ),
         )
         val route = profile.measured.firstOrNull { it.entry == EntryPoint.ROUTE }
         val queries = resources.getQuantityString(
@@ -106,8 +112,11 @@ class BenchmarkActivity : Activity() {
         )
         table.addView(
             note(
-                if (route == null) queries
-                else getString(R.string.and_route, queries, route.latency.percentile(50.0)),
+                if (route == null) {
+                    queries
+                } else {
+                    getString(R.string.and_route, queries, route.latency.percentile(50.0))
+                },
             ),
         )
     }

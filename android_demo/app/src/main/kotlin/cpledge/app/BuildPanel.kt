@@ -179,12 +179,14 @@ class BuildPanel @JvmOverloads constructor(context: Context, attributes: Attribu
         if (kind.isIncluded) kind.label else context.getString(R.string.not_included, kind.label)
 
     private fun fill(spinner: Spinner, names: List<String>) {
-        spinner.adapter = ArrayAdapter(context, android.R.layout.simple_spinner_dropdown_item, names)
+        spinner.adapter =
+            ArrayAdapter(context, android.R.layout.simple_spinner_dropdown_item, names)
     }
 
     private fun onSelect(spinner: Spinner, action: () -> Unit) {
         spinner.onItemSelectedListener = object : AdapterView.OnItemSelectedListener {
-            override fun onItemSelected(list: AdapterView<*>?, row: View?, at: Int, id: Long) = action()
+            override fun onItemSelected(list: AdapterView<*>?, row: View?, at: Int, id: Long) =
+                action()
 
             override fun onNothingSelected(list: AdapterView<*>?) = Unit
         }

@@ -111,7 +111,11 @@ class CompareView @JvmOverloads constructor(context: Context, attributes: Attrib
     }
 
     private fun place(size: Float, room: Float, centre: Float): Float =
-        if (size <= room) (room - size) / 2 else (room / 2 - centre * size).coerceIn(room - size, 0f)
+        if (size <= room) {
+            (room - size) / 2
+        } else {
+            (room / 2 - centre * size).coerceIn(room - size, 0f)
+        }
 
     private val scaling = ScaleGestureDetector(
         context,

@@ -96,7 +96,8 @@ class MainActivity : Activity() {
 
     private fun sharedPhoto(intent: Intent?): Uri? = when {
         intent?.action != Intent.ACTION_SEND -> null
-        Build.VERSION.SDK_INT >= 33 -> intent.getParcelableExtra(Intent.EXTRA_STREAM, Uri::class.java)
+        Build.VERSION.SDK_INT >= 33 ->
+            intent.getParcelableExtra(Intent.EXTRA_STREAM, Uri::class.java)
         else -> @Suppress("DEPRECATION") intent.getParcelableExtra(Intent.EXTRA_STREAM)
     }
 

@@ -15,8 +15,8 @@ enum class Routing { AUTO, SPLIT, PINNED }
 /**
  * The functions of a model file.
  *
- * `forward(x) -> y` routes by itself, `route(x) -> logits`, `restore(x, w) -> y`. Images are float32
- * RGB in [0, 1], one at a time, in the [Layout] of the file.
+ * `forward(x) -> y` routes by itself, `route(x) -> logits`, `restore(x, w) -> y`. Images are
+ * float32 RGB in [0, 1], one at a time, in the [Layout] of the file.
  */
 enum class EntryPoint(val key: String) { FORWARD("forward"), ROUTE("route"), RESTORE("restore") }
 

@@ -27,7 +27,9 @@ object TfliteMetadata {
         val data = file.duplicate().order(ByteOrder.LITTLE_ENDIAN)
         return try {
             val isTflite = "TFL3".indices.all { data.get(4 + it).toInt().toChar() == "TFL3"[it] }
-            if (!isTflite) throw ModelException("$where is no TFLite model: copy or export it again")
+            if (!isTflite) {
+                throw ModelException("$where is no TFLite model: copy or export it again")
+            }
             find(data, key)
         } catch (error: IndexOutOfBoundsException) {
             throw ModelException("$where is damaged: copy or export it again", error)

@@ -13,8 +13,8 @@ import java.nio.FloatBuffer
 /**
  * ExecuTorch with XNNPACK: a method for each entry point, and one that returns the description.
  *
- * The file is mapped (the default reads it into memory), inputs are used where they are, and outputs,
- * which are native memory until the next call, are copied out at once.
+ * The file is mapped (the default reads it into memory), inputs are used where they are, and
+ * outputs, which are native memory until the next call, are copied out at once.
  *
  * @throws ModelException not an ExecuTorch program, or not one of cpl_edge.
  */
@@ -51,7 +51,12 @@ class ExecuTorchEngine(file: File, threads: Int) : Engine {
         }
     }
 
-    override fun run(entry: EntryPoint, image: FloatBuffer, weights: FloatBuffer?, out: FloatBuffer) {
+    override fun run(
+        entry: EntryPoint,
+        image: FloatBuffer,
+        weights: FloatBuffer?,
+        out: FloatBuffer,
+    ) {
         val module = checkNotNull(module) { "the engine is closed" }
         image.rewind()
         val inputs = mutableListOf(EValue.from(Tensor.fromBlob(image, info.imageShape)))

@@ -69,7 +69,12 @@ class LiteRtEngine(file: File, threads: Int) : Engine {
         spareWeights = directFloats(info.sites * info.prompts)
     }
 
-    override fun run(entry: EntryPoint, image: FloatBuffer, weights: FloatBuffer?, out: FloatBuffer) {
+    override fun run(
+        entry: EntryPoint,
+        image: FloatBuffer,
+        weights: FloatBuffer?,
+        out: FloatBuffer,
+    ) {
         val interpreter = checkNotNull(interpreter) { "the engine is closed" }
         val signature = signatures.getValue(entry)
         image.rewind()

@@ -69,7 +69,12 @@ class OnnxEngine(file: File, threads: Int) : Engine {
         }
     }
 
-    override fun run(entry: EntryPoint, image: FloatBuffer, weights: FloatBuffer?, out: FloatBuffer) {
+    override fun run(
+        entry: EntryPoint,
+        image: FloatBuffer,
+        weights: FloatBuffer?,
+        out: FloatBuffer,
+    ) {
         val session = checkNotNull(session) { "the engine is closed" }
         check(entry in info) { "no entry point $entry" }
         val isRoute = entry == EntryPoint.ROUTE
@@ -98,7 +103,11 @@ class OnnxEngine(file: File, threads: Int) : Engine {
         session = null
     }
 
-    private fun tensor(data: FloatBuffer, shape: LongArray, all: MutableList<OnnxTensor>): OnnxTensor {
+    private fun tensor(
+        data: FloatBuffer,
+        shape: LongArray,
+        all: MutableList<OnnxTensor>,
+    ): OnnxTensor {
         data.rewind()
         return OnnxTensor.createTensor(environment, data, shape).also { all += it }
     }

@@ -6,9 +6,9 @@ import java.io.ByteArrayOutputStream
  * Turns the optional inputs of an ONNX file into required ones.
  *
  * Our exporter declares the prompt weights as an input with a default: an initialiser of the same
- * name. ONNX Runtime's Java API refuses to be given such an input ("expected [1,1) found 2"), so the
- * initialiser is left out before the session is made. The file is a tree of protobuf fields; two
- * levels of it are copied with that one field missing.
+ * name. ONNX Runtime's Java API refuses to be given such an input ("expected [1,1) found 2"), so
+ * the initialiser is left out before the session is made. The file is a tree of protobuf fields;
+ * two levels of it are copied with that one field missing.
  */
 internal object OnnxFile {
     private const val MODEL_GRAPH = 7

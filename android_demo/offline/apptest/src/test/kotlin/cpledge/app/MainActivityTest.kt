@@ -128,6 +128,19 @@ class MainActivityTest {
     }
 
     @Test
+    fun restoresWithEveryBuild() {
+        val activity = start().get()
+        for (file in app.builds.list()) {
+            activity.choose(R.id.engine, app.builds.kind(file).label)
+            activity.choose(R.id.build, file.name)
+            ready(activity)
+            val outcome = activity.restored()
+            assertTrue(outcome.restored.degradation in outcome.info.degradations)
+            activity.screenshot("build-${file.nameWithoutExtension}")
+        }
+    }
+
+    @Test
     fun otherEnginesRunOrSayThatTheyAreMissing() {
         val activity = start().get()
         activity.choose(R.id.engine, "ONNX")
