@@ -16,6 +16,7 @@ VERBS = {
     "demo": "Degrade and restore bundled photos; leave pictures and a table.",
     "evaluate": "Measure a suite: PSNR and SSIM per image and degradation.",
     "export": "Build model files for executorch, coreml, litert and onnx.",
+    "quantize": "Which precision each target does, and where rounding costs.",
     "data": "Check dataset folders, and pack their images for training.",
     "train": "Train a network from a recipe.",
     "benchmark": "Time and memory of restoring a whole photo.",

@@ -17,7 +17,12 @@ def main(
     recipe: Annotated[
         str | None, typer.Option(help="A TOML file instead of the target's own recipe.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or fp16.  [of the recipe]")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16, w8a8...  [of the recipe]")
+    ] = None,
+    quantize: Annotated[
+        str | None, typer.Option(help="Quantisation recipe.  [of target and precision]")
+    ] = None,
     routing: Annotated[
         str | None, typer.Option(help="auto, split or pinned.  [of the recipe]")
     ] = None,
@@ -43,7 +48,13 @@ def main(
     from cpl_edge.export.recipe import read_recipes
 
     recipes = read_recipes(
-        target, recipe, precision=precision, routing=routing, degradation=degradation, size=size
+        target,
+        recipe,
+        precision=precision,
+        routing=routing,
+        degradation=degradation,
+        size=size,
+        quantize=quantize,
     )
     from cpl_edge.errors import GateFailed, require
 

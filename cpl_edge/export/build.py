@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ from cpl_edge.export.targets import TARGETS, Target
 from cpl_edge.machine import versions
 from cpl_edge.models.student import Student
 from cpl_edge.models.zoo import load_student, student_path
+from cpl_edge.quantize.preparation import prepare
+from cpl_edge.quantize.recipe import kept_in_float
+from cpl_edge.quantize.simulation import Simulation
 from cpl_edge.recipe import nearest
 from cpl_edge.runtimes.info import ModelInfo
 
@@ -97,27 +100,33 @@ def export(
         for target in targets:
             for module in target.modules:
                 require(module, target.name)
-    crops: dict[tuple[int, int], list[Crop]] = {}
+    crops: dict[tuple[tuple[int, int], bool], list[Crop]] = {}
     outcomes = []
     for recipe, target in zip(recipes, targets, strict=True):
         start = time.perf_counter()
         name = recipe.build_name(weights.stem)
         step = _steps(name)
         with step(2, "prepare the student and the crops of its gates"):
-            if recipe.size not in crops:
-                crops[recipe.size] = make_crops(student.config.degradations, recipe.size, data)
-            deployed, pinned_N = student, None
+            how = recipe.quantization
+            key = recipe.size, how is not None
+            if key not in crops:
+                crops[key] = make_crops(student.config.degradations, recipe.size, data, key[1])
+            deployed, pinned_N, quantization = student, None, None
             if recipe.degradation is not None:
-                pinned_N = pinned_weights(student, recipe.degradation, crops[recipe.size])
+                pinned_N = pinned_weights(student, recipe.degradation, crops[key])
                 deployed = student.pin(pinned_N)
+            if how is not None:
+                deployed, quantization = prepare(
+                    deployed, how, recipe.size, data, recipe.degradation
+                )
             info = describe(recipe, target, student, weights)
         with step(3, f"lower for {target.accelerator}"):
-            program = target.lower(deployed, info)
+            program = replace(target.lower(deployed, info), quantization=quantization)
         with _temporary_folder(out, name) as folder:
             with step(4, f"convert to {target.model}"), silence(not verbose):
                 path = _convert(target, program, folder)
-            with step(5, f"gates on {len(crops[recipe.size])} crops"), silence(not verbose):
-                build = Build(recipe, target, student, program, path, crops[recipe.size], pinned_N)
+            with step(5, f"gates on {len(crops[key])} crops"), silence(not verbose):
+                build = Build(recipe, target, student, program, path, crops[key], pinned_N)
                 results = run_gates(build)
                 source = "photos of scikit-image" if data is None else data.resolve().name
                 card = make_card(build, results, source)
@@ -140,6 +149,8 @@ def check(recipe: ExportRecipe, student: Student) -> Target:
     if reason := target.supports(recipe.precision):
         raise UserError(f"{recipe.target} does not do {recipe.precision}: {reason}")
     assert recipe.gate_limits  # raises if there are none for this precision
+    if (how := recipe.quantization) is not None:  # raises if there is no such recipe
+        kept_in_float(how, Simulation(student).sites)
     known = student.config.degradations
     if recipe.routing == "pinned" and recipe.degradation is None:
         raise UserError(

@@ -40,6 +40,8 @@ def make_card(build: Build, results: list[GateResult], source: str) -> dict[str,
             name: round(ms, 2) for name, ms in build.measurement.latency_ms.items()
         }
         card["quality"] = build.measurement.quality()
+    if build.program.quantization is not None:
+        card["quantization"] = build.program.quantization.to_card()
     card |= {
         "bytes": file_size(build.path),
         "entry_points": list(build.program.entries),

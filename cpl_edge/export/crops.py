@@ -15,6 +15,7 @@ from torch import Tensor
 from cpl_edge.data.degradations import degrade
 from cpl_edge.data.patches import list_images, load_images
 from cpl_edge.data.photos import bundled_photos
+from cpl_edge.quantize.calibration import cut, judging_half
 
 LEAST = 16  # crops in all
 LEAST_EACH = 4  # crops of each degradation
@@ -31,7 +32,10 @@ class Crop:
 
 
 def make_crops(
-    degradations: tuple[str, ...], size: tuple[int, int], data: Path | None = None
+    degradations: tuple[str, ...],
+    size: tuple[int, int],
+    data: Path | None = None,
+    held_out: bool = False,
 ) -> list[Crop]:
     """Cut and degrade crops, the same ones every time.
 
@@ -39,6 +43,7 @@ def make_crops(
         degradations: names for :func:`cpl_edge.data.degradations.degrade`.
         size: height and width in pixels; smaller photos are mirrored until they fill it.
         data: a folder of photos, or None for the photos that come with scikit-image.
+        held_out: leave out the photos that calibrate quantised builds.
 
     Returns:
         At least 16 crops, at least 4 of each degradation.
@@ -49,12 +54,14 @@ def make_crops(
         MissingExtra: no folder given and scikit-image is not installed.
     """
     each = max(LEAST_EACH, math.ceil(LEAST / len(degradations)))
-    photos = _read_photos(data, each * len(degradations))
+    photos = _read_photos(data, each * len(degradations), held_out)
     crops = []
     for i, degradation in enumerate(degradations * each):
-        name, image_HWC = photos[i % len(photos)]
+        # Shifted once all pairs repeat: five photos would meet one of five degradations each.
+        shift = i // math.lcm(len(degradations), len(photos))
+        name, image_HWC = photos[(i + shift) % len(photos)]
         generator = torch.Generator().manual_seed(i)
-        clean_BCHW = _cut(image_HWC, size, generator)
+        clean_BCHW = cut(image_HWC, size, generator)
         extent = min(1.0, max(size) / max(image_HWC.shape[:2]))
         x_BCHW = degrade(clean_BCHW, degradation, generator, extent)
         crops.append(Crop(name, degradation, x_BCHW, clean_BCHW))
@@ -69,24 +76,12 @@ def crops_digest(crops: list[Crop]) -> str:
     return digest.hexdigest()
 
 
-def _read_photos(data: Path | None, most: int) -> list[tuple[str, npt.NDArray[np.uint8]]]:
+def _read_photos(
+    data: Path | None, most: int, held_out: bool
+) -> list[tuple[str, npt.NDArray[np.uint8]]]:
     if data is None:
-        return bundled_photos()
-    files = list_images([data])
+        return judging_half(bundled_photos()) if held_out else bundled_photos()
+    files = list(list_images([data]))
+    files = judging_half(files) if held_out else files
     files = files[:: max(1, len(files) // most)][:most]  # spread over the folder
     return [(path.name, image) for path, image in zip(files, load_images(files), strict=True)]
-
-
-def _cut(
-    image_HWC: npt.NDArray[np.uint8], size: tuple[int, int], generator: torch.Generator
-) -> Tensor:
-    """A random crop ``(1, 3, H, W)`` of a photo, mirrored where the photo is too small."""
-    height, width = image_HWC.shape[:2]
-    missing = [(0, max(0, size[0] - height)), (0, max(0, size[1] - width)), (0, 0)]
-    padded_HWC = np.pad(image_HWC, missing, mode="symmetric")
-    top, left = (
-        int(torch.randint(have - want + 1, (1,), generator=generator))
-        for have, want in zip(padded_HWC.shape[:2], size, strict=True)
-    )
-    crop_HWC = padded_HWC[top : top + size[0], left : left + size[1]]
-    return torch.from_numpy(crop_HWC.copy()).permute(2, 0, 1)[None].contiguous().float() / 255

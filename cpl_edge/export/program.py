@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cpl_edge.export.lowering import LoweredStudent, Swaps
 from cpl_edge.models.student import Student
+from cpl_edge.quantize.preparation import Quantization
 from cpl_edge.runtimes.info import ModelInfo
 
 ENTRY_POINTS = {
@@ -77,11 +78,13 @@ class Program:
         info: what the model file will say about itself.
         lowered: the student in the target's operators.
         entries: name of an entry point -> its module.
+        quantization: what becomes of weights and activations, or None for plain floats.
     """
 
     info: ModelInfo
     lowered: LoweredStudent
     entries: dict[str, EntryPoint]
+    quantization: Quantization | None = None
 
     def inputs(self, name: str) -> tuple[Tensor, ...]:
         """Example inputs of an entry point, as the file takes them."""

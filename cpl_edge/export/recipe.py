@@ -12,10 +12,14 @@ from typing import Literal, get_args
 from pydantic import Field, model_validator
 
 from cpl_edge.errors import UserError
+from cpl_edge.quantize.recipe import QuantizeRecipe, read_quantize_recipe
 from cpl_edge.recipe import Table, nearest, read_toml
 from cpl_edge.shipped import shipped_names
 
 KIND = "export"
+CONVERTED = {"coreml": ("fp32", "fp16")}
+"""Target -> precisions that its converter makes without a recipe; elsewhere fp32 alone."""
+
 DEFAULT_SIZE = (256, 256)
 Routing = Literal["auto", "split", "pinned"]
 
@@ -53,10 +57,12 @@ class ExportRecipe(Table):
 
     Attributes:
         target: a key of `cpl_edge.export.targets.TARGETS`.
-        precision: ``fp32`` or ``fp16``.
+        precision: one of `cpl_edge.quantize.support.PRECISIONS`.
         routing: ``auto``, ``split`` or ``pinned``.
         degradation: what a pinned build is for.
         size: height and width of the images in pixels.
+        quantize: recipe of the precision, a shipped name or a ``.toml`` file; by default the one
+            that ships for this target and precision.
         limits: precision -> limits of the gates.
     """
 
@@ -65,7 +71,33 @@ class ExportRecipe(Table):
     routing: Routing = "auto"
     degradation: str | None = None
     size: tuple[int, int] = DEFAULT_SIZE
+    quantize: str | None = None
     limits: dict[str, Limits]
+
+    @property
+    def quantization(self) -> QuantizeRecipe | None:
+        """How the precision is made, or None where the converter itself makes it.
+
+        Raises:
+            UserError: see :func:`cpl_edge.quantize.recipe.read_quantize_recipe`, or the recipe is
+                for something else.
+        """
+        name = self.quantize or f"{self.target}-{self.precision}"
+        if self.quantize is None and self.precision in CONVERTED.get(self.target, ("fp32",)):
+            return None
+        if self.quantize is None and self.precision == "mixed":
+            raise UserError(
+                "mixed has no recipe of its own: make one with python -m cpl_edge.quantize "
+                "--analyse and name it with --quantize"
+            )
+        recipe = read_quantize_recipe(name)
+        if (recipe.target, recipe.precision) != (self.target, self.precision):
+            raise UserError(
+                f"{name} is for {recipe.target} {recipe.precision}, not for "
+                f"{self.target} {self.precision}: add --precision {recipe.precision} or leave "
+                "--quantize out"
+            )
+        return recipe
 
     @property
     def gate_limits(self) -> Limits:
@@ -108,6 +140,7 @@ def read_recipes(
     routing: str | None = None,
     degradation: str | None = None,
     size: str | None = None,
+    quantize: str | None = None,
 ) -> list[ExportRecipe]:
     """The recipes that a command asks for: of one target, of all, or a file.
 
@@ -118,12 +151,16 @@ def read_recipes(
         routing: ``auto``, ``split`` or ``pinned``.
         degradation: what a pinned build is for.
         size: see :func:`parse_size`.
+        quantize: recipe of the precision, which it also decides unless that is given.
 
     Raises:
         UserError: neither target nor recipe, both that disagree, or a wrong value.
     """
+    if quantize is not None and precision is None:
+        precision = read_quantize_recipe(quantize).precision
     changes = {
         "precision": precision,
+        "quantize": quantize,
         "routing": routing,
         "degradation": degradation,
         "size": None if size is None else parse_size(size),

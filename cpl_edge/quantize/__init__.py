@@ -1,1 +1,1 @@
-"""Quantises: what folds is folded, real degraded crops calibrate, and a target's own tool rounds."""
+"""Quantises: what folds is folded, real degraded crops calibrate, a target's own tool rounds."""

@@ -33,12 +33,14 @@ class Calibration:
 
     Attributes:
         crops: ``x_BCHW`` with B = 1, float RGB in [0, 1], multiples of 1/255.
+        clean: what each was.
         degradations: what was done to each.
         photos: names of the photos, each once.
         source: the folder's name, or the package of the bundled photos.
     """
 
     crops: list[Tensor]
+    clean: list[Tensor]
     degradations: list[str]
     photos: list[str]
     source: str
@@ -77,6 +79,7 @@ def make_calibration(
     known: tuple[str, ...],
     size: tuple[int, int],
     data: Path | None = None,
+    judging: bool = False,
 ) -> Calibration:
     """Cut and degrade the crops of a calibration set, the same ones every time.
 
@@ -85,6 +88,7 @@ def make_calibration(
         known: degradations of the student.
         size: height and width in pixels; smaller photos are mirrored until they fill it.
         data: a folder of photos, or None for the photos that come with scikit-image.
+        judging: take the photos that do not calibrate.
 
     Raises:
         UserError: the folder does not exist, or holds fewer than two images or a damaged one; or
@@ -97,8 +101,8 @@ def make_calibration(
             f"the recipe calibrates on {unknown[0]!r}, which the student does not know: "
             f"choose from {', '.join(known)}"
         )
-    photos = _read(data, chosen.crops * len(degradations))
-    crops, done = [], []
+    photos = _read(data, chosen.crops * len(degradations), judging)
+    crops, clean, done = [], [], []
     for i in range(chosen.crops):
         for k, degradation in enumerate(degradations):
             _, image_HWC = photos[(i + k) % len(photos)]
@@ -106,9 +110,10 @@ def make_calibration(
             clean_BCHW = cut(image_HWC, size, generator)
             extent = min(1.0, max(size) / max(image_HWC.shape[:2]))
             crops.append(degrade(clean_BCHW, degradation, generator, extent))
+            clean.append(clean_BCHW)
             done.append(degradation)
     source = "photos of scikit-image" if data is None else data.resolve().name
-    return Calibration(crops, done, [name for name, _ in photos], source)
+    return Calibration(crops, clean, done, [name for name, _ in photos], source)
 
 
 def cut(
@@ -126,10 +131,11 @@ def cut(
     return torch.from_numpy(crop_HWC.copy()).permute(2, 0, 1)[None].contiguous().float() / 255
 
 
-def _read(data: Path | None, most: int) -> list[Photo]:
+def _read(data: Path | None, most: int, judging: bool) -> list[Photo]:
     if data is None:
-        return calibration_half(bundled_photos())
-    files = calibration_half(list(list_images([data])))
+        return judging_half(bundled_photos()) if judging else calibration_half(bundled_photos())
+    found = list(list_images([data]))
+    files = judging_half(found) if judging else calibration_half(found)
     if not files:
         raise UserError(
             f"{data} holds one image: calibration needs two or more, since every second one "

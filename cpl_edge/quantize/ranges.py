@@ -4,39 +4,41 @@ One set of ranges serves every target. Two things make them narrower than the sm
 value, which a few outliers decide:
 
 - an observer leaves out the rarest values (``percentile``), or takes the range with the smallest
-  squared error (``mse``);
+  squared error (``mse``), of each degradation for itself, and the widest of them counts: what is
+  rare among all crops may be all that one degradation has;
 - between a block's first convolution and its ReLU only those values count that the ReLU lets
   through: what it drops may saturate, and that was the larger part of these ranges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import product
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from cpl_edge.models.student import Student
+from cpl_edge.quantize.calibration import Calibration
 from cpl_edge.quantize.simulation import Simulation, round_activations
+from cpl_edge.quantize.support import Observer
 
-Observer = Literal["minmax", "percentile", "mse"]
 Ranges = dict[str, tuple[float, float]]
 
 KEPT = 0.9999
 """Share of values on the inner side of either end of the observer ``percentile``."""
 
+_EXACT = (":scale", ":shift")  # few values, none of them an outlier
 _MOST = 1 << 14  # values of one point and one crop that are looked at
 _SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # of a range that ``mse`` tries
 
 
-def find_ranges(student: Student, crops: Iterable[Tensor], observer: Observer) -> Ranges:
+def find_ranges(student: Student, calibration: Calibration, observer: Observer) -> Ranges:
     """Ranges of every point of a :class:`Simulation`.
 
     Args:
         student: in evaluation mode, pinned or not.
-        crops: calibration images ``x_BCHW``, RGB in [0, 1].
+        calibration: its crops show every degradation that counts.
         observer: ``minmax``, ``percentile`` or ``mse``.
 
     Returns:
@@ -48,12 +50,20 @@ def find_ranges(student: Student, crops: Iterable[Tensor], observer: Observer) -
         seen.setdefault(point, []).append(_sample(needed))
 
     simulation = Simulation(student, observe=observe)
-    with torch.inference_mode():
-        for x_BCHW in crops:
-            simulation.run(x_BCHW, student.route(x_BCHW), rounding=False)
-        ranges = {point: _OBSERVERS[observer](torch.cat(parts)) for point, parts in seen.items()}
+    ranges: Ranges = {}
+    for degradation in dict.fromkeys(calibration.degradations):
+        seen.clear()
+        with torch.inference_mode():
+            for x_BCHW, name in zip(calibration.crops, calibration.degradations, strict=True):
+                if name == degradation:
+                    simulation.run(x_BCHW, student.route(x_BCHW), rounding=False)
+            for point, parts in seen.items():
+                kind: Observer = "minmax" if point.endswith(_EXACT) else observer
+                low, high = _OBSERVERS[kind](torch.cat(parts))
+                least, most = ranges.get(point, (0.0, 0.0))
+                ranges[point] = min(low, least), max(high, most)
     ranges["input"] = (0.0, 1.0)
-    return {point: (min(low, 0.0), max(high, 0.0)) for point, (low, high) in ranges.items()}
+    return ranges
 
 
 def _sample(value: Tensor) -> Tensor:
@@ -79,7 +89,9 @@ def _percentile(values: Tensor) -> tuple[float, float]:
 def _mse(values: Tensor) -> tuple[float, float]:
     low, high = _minmax(values)
     errors = {
-        (low * a, high * b): float((round_activations(values, low * a, high * b) - values).square().mean())
+        (low * a, high * b): float(
+            (round_activations(values, low * a, high * b) - values).square().mean()
+        )
         for a, b in product(_SHARES, _SHARES)
     }
     return min(errors, key=lambda bounds: errors[bounds])

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cpl_edge.errors import UserError
-from cpl_edge.quantize.support import SUPPORT
+from cpl_edge.quantize.support import SUPPORT, Observer
 from cpl_edge.recipe import Table, nearest, read_toml
 
 KIND = "quantize"
@@ -40,8 +40,9 @@ class QuantizeRecipe(Table):
     Attributes:
         target: a key of `cpl_edge.quantize.support.SUPPORT`.
         precision: that the target supports.
-        weights: what weights become; ``palette4`` to ``palette8`` are lookup tables.
+        weights: what weights become.
         activations: ``float``, ``dynamic`` (int8, ranges found while running), ``int8``, ``int16``.
+        observer: how ranges are found, see `cpl_edge.quantize.ranges`.
         keep_float: patterns of modules that stay in float, e.g. ``"head"`` or ``"encoder.0.*"``.
         equalise: strength of channel equalisation, 0 for none.
         one_sided: make blocks round only values that are not negative.
@@ -50,8 +51,9 @@ class QuantizeRecipe(Table):
 
     target: str
     precision: str
-    weights: Literal["fp16", "int8", "palette4", "palette6", "palette8"]
+    weights: Literal["fp16", "int8"]
     activations: Literal["float", "dynamic", "int8", "int16"] = "float"
+    observer: Observer = "percentile"
     keep_float: tuple[str, ...] = ()
     equalise: float = Field(default=0.0, ge=0, le=1)
     one_sided: bool = False

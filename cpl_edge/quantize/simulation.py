@@ -10,7 +10,7 @@ The router stays in float. Each rounding belongs to a site, named after the modu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -90,6 +90,8 @@ class Simulation:
                     scale = (1 + w_BN @ block.scale_NC)[:, :, None, None]
                     shift = (w_BN @ block.shift_NC)[:, :, None, None]
                     h = point(f"{at}.expand", h, needed=_needed(h, scale, shift))
+                    scale = point(f"{at}.prompt", scale, "scale", 1 + block.scale_NC)
+                    shift = point(f"{at}.prompt", shift, "shift", block.shift_NC)
                     h = h * scale
                     h = point(f"{at}.prompt", h, "product", _needed(h, torch.ones(1), shift))
                     h = point(f"{at}.prompt", F.relu(h + shift), "sum")
@@ -108,7 +110,8 @@ class Simulation:
         y = point("up", F.pixel_shuffle(conv("up", student.up, y), 2))
         y = blocks("decoder", student.decoder, point("skip", y + skip))
         y = point("tail", F.pixel_shuffle(conv("tail", student.tail, y), 2))
-        return point("sum", x_BCHW + y)
+        restored: Tensor = point("sum", x_BCHW + y)
+        return restored
 
 
 def _needed(h_BCHW: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -129,7 +132,8 @@ def round_activations(value: Tensor, low: float, high: float, bits: int = 8) -> 
     step = max((high - low) / (2**bits - 1), 1e-12)
     zero = round(-low / step)
     steps = torch.clamp(torch.round(value / step) + zero, 0, 2**bits - 1)
-    return (steps - zero) * step
+    rounded: Tensor = (steps - zero) * step
+    return rounded
 
 
 def round_weights(weight: Tensor) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-PRECISIONS = ("fp32", "fp16", "w8", "w8a8", "w8a16", "p6", "mixed")
-"""Words for precisions: w weights, a activations, with their bits; p a palette."""
+from typing import Literal
 
-_NO_PALETTE = "only Core ML runs weights from lookup tables; nearest: --precision w8"
+Observer = Literal["minmax", "percentile", "mse"]
+"""How ranges of activations are found, see `cpl_edge.quantize.ranges`."""
+
+PRECISIONS = ("fp32", "fp16", "w8", "w8a8", "w8a16", "mixed")
+"""Words for precisions: w weights, a activations, with their bits."""
 
 SUPPORT: dict[str, dict[str, str]] = {
     "executorch": {
@@ -20,20 +23,18 @@ SUPPORT: dict[str, dict[str, str]] = {
         ),
         "w8a8": "",
         "w8a16": "XNNPACK has no kernels for 16-bit activations; nearest: --precision w8a8",
-        "p6": _NO_PALETTE.replace("w8", "w8a8"),
         "mixed": "",
     },
     "coreml": {
         "fp32": "",
         "fp16": "",
-        "w8": "",
+        "w8": "this version does not compress Core ML weights; nearest: --precision fp16",
         "w8a8": (
             "int8 activations pay from A17 Pro and M4 on, and calibrating them needs macOS; "
-            "nearest: --precision w8"
+            "nearest: --precision fp16"
         ),
-        "w8a16": "Core ML has no 16-bit integer activations; nearest: --precision w8",
-        "p6": "",
-        "mixed": "its weights alone are quantised, which costs nothing; nearest: --precision w8",
+        "w8a16": "Core ML has no 16-bit integer activations; nearest: --precision fp16",
+        "mixed": "only weights could be mixed; nearest: --precision fp16",
     },
     "litert": {
         "fp32": "",
@@ -41,7 +42,6 @@ SUPPORT: dict[str, dict[str, str]] = {
         "w8": "",
         "w8a8": "",
         "w8a16": "",
-        "p6": _NO_PALETTE,
         "mixed": "",
     },
     "onnx": {
@@ -59,7 +59,6 @@ SUPPORT: dict[str, dict[str, str]] = {
             "ONNX Runtime's CPU provider has no convolution with 16-bit activations; "
             "nearest: --precision w8a8"
         ),
-        "p6": _NO_PALETTE.replace("w8", "w8a8"),
         "mixed": "",
     },
 }

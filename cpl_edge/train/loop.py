@@ -1,10 +1,10 @@
-"""Train a student: one readable loop that stops and resumes without changing the curve.
+"""Train a student or a teacher: one loop that stops and resumes without changing the curve.
 
 1. Read the images into a bank on the device; hold some out for the validation curve.
-2. Per step: crops, degradations, forward with the known degradation's prompts, L1 to the clean
-   crop plus cross-entropy of the router, Muon and AdamW.
+2. Per step: crops, degradations, the task's losses (:mod:`task`, :mod:`teacher`, :mod:`distil`),
+   Muon and AdamW.
 3. Every so often a checkpoint (atomic) and a validation; both lines go to ``log.jsonl``.
-4. At the end ``student.safetensors`` and what happened, for the card.
+4. At the end the weights and what happened, for the card.
 
 All randomness comes from one generator whose state is in the checkpoint, so a run that was killed
 and resumed takes exactly the steps of one that was not.
@@ -16,89 +16,112 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from cpl_edge.data.patches import ImageBank
 from cpl_edge.errors import CplEdgeError, UserError
-from cpl_edge.models.student import Student
-from cpl_edge.models.zoo import STUDENTS, create_student, save_student
 from cpl_edge.train.checkpoint import load_checkpoint, save_checkpoint
-from cpl_edge.train.muon import Muon
-from cpl_edge.train.recipe import TrainRecipe
+from cpl_edge.train.optimisers import build_optimisers, learning_rate
+from cpl_edge.train.processes import Processes
+from cpl_edge.train.recipe import Recipe
+from cpl_edge.train.speed import compile_network, running_mean, set_precision
+from cpl_edge.train.task import Task
 from cpl_edge.train.validation import Validation
 
 
-def learning_rate(recipe: TrainRecipe, step: int) -> float:
-    """Linear warm-up, then cosine to 0 at the last step."""
-    progress = step / recipe.steps
-    rise = min(1.0, (step + 1) / max(1.0, recipe.warmup * recipe.steps))
-    return recipe.lr * rise * 0.5 * (1 + math.cos(math.pi * progress))
+class Bank(Protocol):
+    """Where batches come from: an ``ImageBank`` or a ``PairBank``."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made."""
 
-def build_optimisers(student: Student, lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for convolution weights but the last; AdamW for it, biases, prompts, linear layers."""
-    convolutions = [
-        module.weight
-        for name, module in student.named_modules()
-        if isinstance(module, nn.Conv2d) and name != "tail"
-    ]
-    chosen = {id(weight) for weight in convolutions}
-    rest = [p for p in student.parameters() if id(p) not in chosen]
-    adam = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, foreach=True)
-    return [Muon(convolutions, lr=lr), adam]
+    def degraded(
+        self, kinds: Sequence[str], count: int, size: int, generator: Generator, /
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Degraded ``x_BCHW``, clean ``y_BCHW`` and the degradation's index ``label_B``."""
 
 
 class Trainer:
     """The state of one training run in one folder.
 
     Args:
-        recipe: what to train and how.
+        task: the network to train and its losses.
         bank: training images on the device to train on.
         validation: held-out images, or None.
         folder: where checkpoint, log and weights go; an unfinished run there is resumed.
+        processes: that train together; only the first writes.
     """
 
     def __init__(
-        self, recipe: TrainRecipe, bank: ImageBank, validation: Validation | None, folder: Path
+        self,
+        task: Task,
+        bank: Bank,
+        validation: Validation | None,
+        folder: Path,
+        processes: Processes | None = None,
     ) -> None:
-        if recipe.student not in STUDENTS:
-            raise UserError(f"no student {recipe.student!r}; there are {', '.join(STUDENTS)}")
-        self.recipe, self.bank, self.validation, self.folder = recipe, bank, validation, folder
-        self.device = bank.device
-        student = create_student(recipe.student, recipe.seed)
-        # One call for both is not in torch's type stubs.
-        self.student = student.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.kinds = student.config.degradations
-        self.optimisers = build_optimisers(self.student, recipe.lr)
-        self.generator = torch.Generator(self.device).manual_seed(recipe.seed)
+        self.task, self.recipe, self.bank = task, task.recipe, bank
+        self.validation, self.folder = validation, folder
+        self.processes = processes = processes or Processes()
+        recipe, self.device = task.recipe, bank.device
+        set_precision(recipe.precision, self.device)
+        task.to(self.device)
+        if recipe.channels_last:
+            # Not in torch's type stubs without a device.
+            task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimisers = build_optimisers(task.network, recipe, task.last)
+        self.average = running_mean(task.network, recipe.ema) if recipe.ema else None
+        # The first process takes the recipe's own seed, and so the steps of a single one.
+        seed = recipe.seed + 1_000_003 * processes.rank
+        self.generator = torch.Generator(self.device).manual_seed(seed)
         self.step = 0
         self.seconds = 0.0
         self.mean: dict[str, float] = {}  # running means of the losses
         self.checkpoint = folder / "checkpoint.pt"
         if self.checkpoint.exists():
             self._resume()
-        self._forget_later_rows()
+        if processes.rank == 0:
+            self._forget_later_rows()
+        compile_network(task, recipe.compile)
+        self.module = processes.wrap(task, self.device)
+
+    @property
+    def network(self) -> nn.Module:
+        """What is validated and saved: the trained network, or its running mean."""
+        if self.average is None:
+            return self.task.network
+        network: nn.Module = self.average.module
+        return network
 
     def _resume(self) -> None:
         state = load_checkpoint(self.checkpoint)
-        if state.get("recipe") != self.recipe.model_dump(mode="json"):
+        if not _is_recipe(state.get("recipe"), self.recipe):
             raise UserError(
                 f"{self.folder} holds a run of another recipe: choose another --out or remove it"
             )
-        self.student.load_state_dict(state["student"])
+        generators = state["generator"].reshape(-1, len(self.generator.get_state()))
+        if len(generators) != self.processes.count:
+            raise UserError(
+                f"{self.folder} was trained by {len(generators)} processes: go on with as many"
+            )
+        # Cloned: set_state crashes on a view into the middle of a tensor.
+        self.generator.set_state(generators[self.processes.rank].clone())
+        self.task.network.load_state_dict(state[self.task.kind])
+        self.task.load_extra_state(state.get("task", {}))
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        self.generator.set_state(state["generator"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
         self.step, self.seconds, self.mean = state["step"], state["seconds"], state["mean"]
 
     def _forget_later_rows(self) -> None:
@@ -111,44 +134,23 @@ class Trainer:
             log.write_text("".join(kept), encoding="utf-8")
 
     def save(self) -> None:
-        """Write the checkpoint."""
-        save_checkpoint(
-            self.checkpoint,
-            {
+        """Write the checkpoint; all processes must call it."""
+        generators = self.processes.stack(self.generator.get_state())
+        if self.processes.rank == 0:
+            state = {
                 "recipe": self.recipe.model_dump(mode="json"),
-                "student": self.student.state_dict(),
+                self.task.kind: self.task.network.state_dict(),
+                "task": self.task.extra_state(),
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-                "generator": self.generator.get_state(),
+                "generator": generators,
                 "step": self.step,
                 "seconds": self.seconds,
                 "mean": self.mean,
-            },
-        )
-
-    def loss(
-        self, x_BCHW: Tensor, y_BCHW: Tensor, label_B: Tensor, crop: int
-    ) -> tuple[Tensor, Tensor]:
-        """Reconstruction loss with the true degradation's prompts, and the router's loss.
-
-        Args:
-            x_BCHW: degraded crops, which the router sees whole.
-            y_BCHW: clean crops.
-            label_B: index of the degradation.
-            crop: side of their middle, which is restored.
-        """
-        margin = (x_BCHW.shape[-1] - crop) // 2
-        middle = (..., slice(margin, margin + crop), slice(margin, margin + crop))
-        bf16 = self.recipe.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            logits_BSL = self.student.logits(x_BCHW)
-            w_BSN = self.student.forced(logits_BSL, label_B)
-            restored = self.student.restore(x_BCHW[middle], w_BSN)
-        difference = restored.float() - y_BCHW[middle]
-        if self.recipe.loss == "l1":
-            pixel = difference.abs().mean()
-        else:
-            pixel = (difference.square() + 1e-6).sqrt().mean()
-        return pixel, F.cross_entropy(logits_BSL[:, 0, : len(self.kinds)].float(), label_B)
+            }
+            if self.average:
+                state["average"] = self.average.state_dict()
+            save_checkpoint(self.checkpoint, state)
+        self.processes.wait()
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns the losses.
@@ -157,16 +159,26 @@ class Trainer:
             CplEdgeError: the loss or its gradient is not finite; the last checkpoint is kept.
         """
         stage = self.recipe.stage(self.step)
-        side = stage.context or stage.crop
-        batch = self.bank.degraded(self.kinds, stage.batch, side, self.generator)
-        pixel, routing = self.loss(*batch, stage.crop)
-        total = pixel + self.recipe.routing_weight * routing
-        total.backward()  # type: ignore[no-untyped-call]
-        values = {"loss": pixel.item(), "routing": routing.item()}
-        norm = nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip, foreach=True)
-        if not (math.isfinite(total.item()) and math.isfinite(norm.item())):
+        batch = self.bank.degraded(
+            self.task.degradations,
+            self.processes.share(stage.batch),
+            stage.context or stage.crop,
+            self.generator,
+        )
+        # For what draws from torch's global generator (DPPD): no state of it is to be kept.
+        rank, count = self.processes.rank, self.processes.count
+        torch.manual_seed((self.recipe.seed * self.recipe.steps + self.step) * count + rank)
+        total, parts = self.module(*batch, stage.crop, self.generator)
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(
+            self.task.network.parameters(), self.recipe.clip, foreach=True
+        )
+        # All figures at once: each transfer from a GPU waits for it.
+        figures = torch.stack([total.detach(), norm, *(part.detach() for part in parts.values())])
+        loss, gradient, *values = self.processes.mean(figures).tolist()
+        if not (math.isfinite(loss) and math.isfinite(gradient)):
             raise CplEdgeError(
-                f"the loss is {total.item()} and its gradient {norm.item()} at step {self.step}: "
+                f"the loss is {loss} and its gradient {gradient} at step {self.step}: "
                 f"lower the learning rate; the last checkpoint in {self.folder} is kept"
             )
         lr = learning_rate(self.recipe, self.step)
@@ -175,8 +187,10 @@ class Trainer:
                 group["lr"] = lr
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update_parameters(self.task.network)
         self.step += 1
-        return values
+        return dict(zip(parts, values, strict=True))
 
     def run(self, max_minutes: float | None = None) -> bool:
         """Train until the recipe's last step, a signal, or the time limit.
@@ -185,7 +199,8 @@ class Trainer:
             max_minutes: stop cleanly with a checkpoint after so long.
 
         Returns:
-            True when the recipe is finished; ``student.safetensors`` is then written.
+            True when the recipe is finished; the weights, named after the kind of network, are
+            then written.
 
         Raises:
             UserError: the run folder cannot be made.
@@ -198,8 +213,8 @@ class Trainer:
                 f"{self.folder} cannot be a run folder ({error.strerror}): choose another --out"
             ) from error
         started, before = time.monotonic(), self.seconds
-        mean = self.mean
-        with _stop_signals() as stop, _progress(self.recipe.steps, self.step) as advance:
+        mean, first = self.mean, self.processes.rank == 0
+        with _stop_signals() as stop, _progress(self.recipe.steps, self.step, first) as advance:
             while self.step < self.recipe.steps:
                 values = self.train_step()
                 self.seconds = before + time.monotonic() - started
@@ -207,16 +222,18 @@ class Trainer:
                     mean[key] = mean.get(key, value) * 0.99 + value * 0.01
                 advance(self.step, mean["loss"])
                 late = max_minutes is not None and time.monotonic() - started > max_minutes * 60
+                ending = self.processes.any(late or bool(stop), self.device)
                 last = self.step == self.recipe.steps
-                if self.step % self.recipe.validate_every == 0 or last:
+                if first and (self.step % self.recipe.validate_every == 0 or last):
                     self._log()
-                if self.step % self.recipe.checkpoint_every == 0 or last or late or stop:
+                if self.step % self.recipe.checkpoint_every == 0 or last or ending:
                     self.save()
-                if late or stop:
+                if ending:
                     break
         if self.step < self.recipe.steps:
             return False
-        save_student(self.student, self.folder / "student.safetensors")
+        if first:
+            self.task.save(self.network, self.folder / f"{self.task.kind}.safetensors")
         return True
 
     def _log(self) -> None:
@@ -226,9 +243,18 @@ class Trainer:
             **{key: round(value, 5) for key, value in self.mean.items()},
         }  # fmt: skip
         if self.validation:
-            row["validation"] = self.validation.run(self.student)
+            with torch.compiler.set_stance("force_eager"):  # sizes that training does not have
+                row["validation"] = self.validation.run(self.network)
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
+
+
+def _is_recipe(saved: Any, recipe: Recipe) -> bool:
+    """Whether a checkpoint's recipe is this one; keys that it does not have yet are defaults."""
+    try:
+        return type(recipe).model_validate_json(json.dumps(saved)) == recipe
+    except ValidationError:
+        return False
 
 
 @contextmanager
@@ -248,13 +274,13 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _progress(total: int, start: int) -> Iterator[Any]:
+def _progress(total: int, start: int, shown: bool = True) -> Iterator[Any]:
     console = Console(stderr=True)
     columns = (
         TextColumn("step {task.completed}/{task.total} loss {task.fields[loss]:.4f}"),
         BarColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as bar:
         task = bar.add_task("", total=total, completed=start, loss=0.0)
         yield lambda step, loss: bar.update(task, completed=step, loss=loss)

@@ -1,14 +1,18 @@
-"""Training recipes: what decides a student's weights, apart from the images."""
+"""Training recipes: what decides a network's weights, apart from the images."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from cpl_edge.recipe import Table
+from cpl_edge.data.degradations import KINDS
+from cpl_edge.models.prompts import NegativeWeight
+from cpl_edge.recipe import Table, read_toml
 
 Positive = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Stage(Table):
@@ -17,9 +21,10 @@ class Stage(Table):
     Attributes:
         start: share of the steps after which this stage begins, 0 for the first.
         crop: side of the crops in pixels that are restored, a multiple of 4 from 16.
-        batch: crops per step.
-        context: side of the crop around them that the router sees; it costs little, and a photo's
-            strength of haze or darkness cannot be told from a few pixels. 0 for the crop itself.
+        batch: crops per step, over all processes.
+        context: side of the crop around them that a student's router sees; it costs little, and a
+            photo's strength of haze or darkness cannot be told from a few pixels. 0 for the crop
+            itself.
     """
 
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -34,43 +39,55 @@ class Stage(Table):
         return self
 
 
-class TrainRecipe(Table):
-    """Everything that decides a student's weights, apart from the images.
+class Recipe(Table):
+    """What students and teachers have in common.
 
     Attributes:
-        student: a preset of :data:`cpl_edge.models.zoo.STUDENTS`.
         folders: clean images, folders below ``--data``.
         holdout: every how many images one is held out for the validation curve.
         steps: optimiser steps.
-        lr: peak learning rate of Muon (convolution weights) and AdamW (the rest).
-        warmup: share of the steps with a rising rate; cosine to 0 afterwards.
+        optimiser: ``muon`` (convolution weights; AdamW for the rest) or ``adamw``.
+        lr: peak learning rate.
+        betas: of AdamW.
+        warmup: share of the steps with a rising rate.
+        restarts: cosines from ``lr`` to ``lr_end`` that follow one another.
+        lr_end: where each of them ends.
         clip: largest norm of the gradient.
         loss: ``l1`` or ``charbonnier`` (sqrt(d^2 + 1e-6)).
-        routing_weight: weight of the cross-entropy between router and degradation.
-        precision: ``bf16`` (autocast) or ``fp32``.
+        ema: decay of the weights' running mean, which is then what is validated and saved; 0 for
+            none.
+        precision: ``bf16`` (autocast), ``tf32`` (matrix units of a GPU) or ``fp32``.
+        compile: ``no``, ``blocks`` (each kind of block once: short) or ``network`` (fastest, takes
+            minutes).
+        channels_last: memory order of images and weights.
         seed: of the weights, the crops and the degradations.
         checkpoint_every: steps between checkpoints.
         validate_every: steps between validations.
         stages: crop schedule.
     """
 
-    student: str = "s"
     folders: list[str] = Field(default_factory=lambda: ["train/bsds500", "train/sunhays80"])
     holdout: Positive = 37
     steps: Positive = 60_000
+    optimiser: Literal["muon", "adamw"] = "muon"
     lr: Annotated[float, Field(gt=0)] = 2e-3
+    betas: tuple[Momentum, Momentum] = (0.9, 0.99)
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    restarts: Positive = 1
+    lr_end: Weight = 0.0
     clip: Annotated[float, Field(gt=0)] = 1.0
     loss: Annotated[str, Field(pattern="^(l1|charbonnier)$")] = "l1"
-    routing_weight: Annotated[float, Field(ge=0)] = 0.01
-    precision: Annotated[str, Field(pattern="^(bf16|fp32)$")] = "bf16"
+    ema: Momentum = 0.0
+    precision: Annotated[str, Field(pattern="^(bf16|tf32|fp32)$")] = "bf16"
+    compile: Literal["no", "blocks", "network"] = "no"
+    channels_last: bool = True
     seed: int = 0
     checkpoint_every: Positive = 500
     validate_every: Positive = 2_000
     stages: list[Stage] = Field(default_factory=lambda: [Stage()])
 
     @model_validator(mode="after")
-    def _stages_in_order(self) -> TrainRecipe:
+    def _stages_in_order(self) -> Recipe:
         starts = [stage.start for stage in self.stages]
         if not starts or starts[0] != 0 or starts != sorted(set(starts)):
             raise ValueError("stages must start at 0 and rise")
@@ -79,3 +96,119 @@ class TrainRecipe(Table):
     def stage(self, step: int) -> Stage:
         """The stage that a step belongs to."""
         return [s for s in self.stages if step >= s.start * self.steps][-1]
+
+
+class Distillation(Table):
+    """What a student learns from a teacher beside the clean images; a weight of 0 leaves it out.
+
+    Attributes:
+        teacher: weights that ``python -m cpl_edge.train`` wrote, or a published file made ours.
+        output: of L1 to the teacher's restoration.
+        frequency: of the difference of the spectra of both restorations.
+        feature: of the difference of both networks' attention maps at half and quarter size.
+        routing: of KL between the teacher's routers and the student's, prompts matched.
+    """
+
+    teacher: str
+    output: Weight = 1.0
+    frequency: Weight = 0.0
+    feature: Weight = 0.0
+    routing: Weight = 0.0
+
+
+class StudentRecipe(Recipe):
+    """Everything that decides a student's weights, apart from the images.
+
+    Attributes:
+        network: what kind of recipe this is.
+        student: a preset of :data:`cpl_edge.models.zoo.STUDENTS`.
+        routing_weight: weight of the cross-entropy between router and degradation.
+        distil: what to learn from a teacher; None for nothing.
+    """
+
+    network: Literal["student"] = "student"
+    student: str = "s"
+    routing_weight: Weight = 0.01
+    distil: Distillation | None = None
+
+    @model_validator(mode="after")
+    def _crops_fit_teacher(self) -> StudentRecipe:
+        if self.distil:
+            _check_crops(self.stages)
+        return self
+
+
+class TeacherRecipe(Recipe):
+    """Everything that decides a teacher's weights, apart from the images.
+
+    Attributes:
+        network: what kind of recipe this is.
+        teacher: a preset of :data:`cpl_edge.models.promptir.PRESETS`.
+        degradations: what to train on, keys of :data:`cpl_edge.data.degradations.KINDS`.
+        prompt: ``spm``, ``soft``, ``none`` or ``dppd``.
+        prompts: prompts of each site.
+        top_k: prompts that ``spm`` selects.
+        dpa: whether ``dppd`` assigns prototypes.
+        pdl: whether ``dppd`` draws prompts from distributions.
+        negatives: wrong restorations of each image that CPR makes; 0 for no CPR.
+        cpr_weight: of CPR; None for 0.001 / negatives.
+        negative_weight: what wrong prompts weigh: ``router``, ``selected`` or ``one``.
+        batched_negatives: make them in one pass, which is faster and takes more memory.
+        vgg: torchvision's VGG16 state dict for CPR; None for the filter bank.
+    """
+
+    network: Literal["teacher"]
+    teacher: Literal["promptir", "cpl", "cpl-small", "cpl-tiny"] = "cpl-small"
+    degradations: tuple[str, ...] = ("noise", "blur", "rain", "haze", "lowlight")
+    optimiser: Literal["muon", "adamw"] = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 2e-4
+    betas: tuple[Momentum, Momentum] = (0.9, 0.9)
+    lr_end: Weight = 1e-7
+    ema: Momentum = 0.999
+    prompt: Literal["spm", "soft", "none", "dppd"] = "spm"
+    prompts: Positive = 5
+    top_k: Positive = 1
+    dpa: bool = True
+    pdl: bool = True
+    negatives: Annotated[int, Field(ge=0)] = 0
+    cpr_weight: float | None = None
+    negative_weight: NegativeWeight = "router"
+    batched_negatives: bool = True
+    vgg: str | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> TeacherRecipe:
+        _check_crops(self.stages)
+        if unknown := [kind for kind in self.degradations if not _is_degradation(kind)]:
+            raise ValueError(f"no degradation {unknown[0]!r}: choose from {', '.join(KINDS)}")
+        if self.negatives and self.prompt != "spm":
+            raise ValueError('negatives need sparse prompts: choose prompt = "spm"')
+        if self.prompt == "spm" and self.prompts < 2 * self.top_k:
+            raise ValueError("prompts must be at least twice top_k")
+        return self
+
+
+class _Kind(Table):
+    model_config = ConfigDict(extra="ignore")
+
+    network: Literal["student", "teacher"] = "student"
+
+
+def read_recipe(name_or_path: str) -> StudentRecipe | TeacherRecipe:
+    """Read a shipped recipe by name or a TOML file, of the kind that its ``network`` says.
+
+    Raises:
+        UserError: no such file, or a key or value that is not allowed.
+    """
+    if read_toml(name_or_path, _Kind, "train").network == "teacher":
+        return read_toml(name_or_path, TeacherRecipe, "train")
+    return read_toml(name_or_path, StudentRecipe, "train")
+
+
+def _check_crops(stages: list[Stage]) -> None:
+    if odd := [stage.crop for stage in stages if stage.crop % 8]:
+        raise ValueError(f"crop {odd[0]}: a teacher takes multiples of 8")
+
+
+def _is_degradation(kind: str) -> bool:
+    return all(name in KINDS for name in kind.split("+"))

@@ -11,12 +11,18 @@ from cpl_edge.cli import write_json
 from cpl_edge.data.patches import ImageBank, list_images, load_images
 from cpl_edge.errors import UserError
 from cpl_edge.machine import machine, versions
-from cpl_edge.models.student import StudentConfig
-from cpl_edge.models.zoo import STUDENTS
-from cpl_edge.recipe import read_toml
+from cpl_edge.train.distil import DistilTask
 from cpl_edge.train.loop import Trainer
-from cpl_edge.train.recipe import TrainRecipe
-from cpl_edge.train.validation import Validation
+from cpl_edge.train.processes import join_processes
+from cpl_edge.train.recipe import StudentRecipe, TeacherRecipe, read_recipe
+from cpl_edge.train.task import StudentTask, Task
+from cpl_edge.train.teacher import TeacherTask
+from cpl_edge.train.validation import StudentValidation, TeacherValidation, Validation
+
+VALIDATIONS: dict[str, type[Validation]] = {
+    "student": StudentValidation,
+    "teacher": TeacherValidation,
+}
 
 
 def train(
@@ -36,7 +42,7 @@ def train(
     Raises:
         UserError: no data folder, an unknown recipe, or a device that is not there.
     """
-    recipe = read_toml(recipe_name, TrainRecipe, "train")
+    recipe = read_recipe(recipe_name)
     if steps is not None:
         recipe = recipe.model_copy(update={"steps": steps})
     if data is None:
@@ -53,13 +59,14 @@ def train(
     training = [path for path in files if path not in set(held_out)]
     if not training:
         raise UserError("no image is left to train on: raise 'holdout' or add images")
+    task = create_task(recipe)
     images = load_images([*training, *held_out])
-    kinds = STUDENTS.get(recipe.student, StudentConfig()).degradations
-    bank = ImageBank(images[: len(training)], device)
-    validation = Validation(images[len(training) :], kinds, device)
     folder = out or Path("runs") / Path(recipe_name).stem
-    trainer = Trainer(recipe, bank, validation, folder)
-    finished = trainer.run(max_minutes)
+    with join_processes(device) as (processes, place):
+        bank = ImageBank(images[: len(training)], place)
+        validation = VALIDATIONS[task.kind](images[len(training) :], task.degradations, place)
+        trainer = Trainer(task, bank, validation, folder, processes)
+        finished = trainer.run(max_minutes)
     result = {
         "recipe": recipe.model_dump(mode="json"),
         "finished": finished,
@@ -69,9 +76,22 @@ def train(
         "images": len(training),
         "folder": str(folder),
         "threads": threads,
-        "device": device,
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "processes": processes.count,
         "machine": machine(),
         "versions": versions(),
     }
-    write_json(folder / "run.json", result)
+    if processes.rank == 0:
+        write_json(folder / "run.json", result)
     return result
+
+
+def create_task(recipe: StudentRecipe | TeacherRecipe) -> Task:
+    """The network of a recipe with random weights, and its losses.
+
+    Raises:
+        UserError: an unknown preset, or a file of the recipe that cannot be used.
+    """
+    if isinstance(recipe, TeacherRecipe):
+        return TeacherTask(recipe)
+    return DistilTask(recipe, recipe.distil) if recipe.distil else StudentTask(recipe)

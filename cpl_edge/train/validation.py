@@ -1,21 +1,23 @@
-"""The validation curve: held-out training images, degraded once with fixed seeds."""
+"""The validation curves: held-out training images, degraded once with fixed seeds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cpl_edge.data.degradations import degrade
 from cpl_edge.errors import UserError
+from cpl_edge.models.promptir import PromptIR
 from cpl_edge.models.student import Student
 
 
 class Validation:
-    """PSNR per degradation and share of right selections on whole held-out images.
+    """PSNR per degradation on whole held-out images, and what a kind of network adds to it.
 
     Args:
         images_HWC: clean uint8 RGB images; the top-left part of at most ``side`` is used.
@@ -51,22 +53,72 @@ class Validation:
                 self.pairs.append((kind, degrade(clean, kind, generator), clean))
 
     @torch.no_grad()
-    def run(self, student: Student) -> dict[str, dict[str, float]]:
-        """Mean PSNR before and after and routing accuracy, per degradation."""
-        was_training = student.training
-        student.eval()
-        rows: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in self.kinds}
+    def run(self, network: nn.Module) -> dict[str, dict[str, Any]]:
+        """Mean PSNR ``before`` and ``after`` per degradation, and what :meth:`observe` adds."""
+        was_training = network.training
+        network.eval()
+        figures: dict[str, list[tuple[float, float]]] = {kind: [] for kind in self.kinds}
+        seen: dict[str, list[Any]] = {kind: [] for kind in self.kinds}
         for kind, degraded, clean in self.pairs:
-            w_BSN = student.route(degraded)
-            restored = student.restore(degraded, w_BSN)
-            chosen = int(w_BSN[0, 0].argmax()) // student.config.levels
-            right = float(student.config.degradations[chosen] == kind)
-            rows[kind].append((_psnr(degraded, clean), _psnr(restored, clean), right))
-        student.train(was_training)
-        names = ("before", "after", "routed")
+            restored, observation = self.observe(network, degraded, kind)
+            figures[kind].append((_psnr(degraded, clean), _psnr(restored, clean)))
+            seen[kind].append(observation)
+        network.train(was_training)
+        rows = {}
+        for kind, values in figures.items():
+            before, after = np.mean(values, 0).round(3).tolist()
+            rows[kind] = {"before": before, "after": after, **self.summary(seen[kind])}
+        return rows
+
+    def observe(self, network: nn.Module, x_BCHW: Tensor, kind: str) -> tuple[Tensor, Any]:
+        """Restore one image.
+
+        Args:
+            network: in evaluation mode.
+            x_BCHW: the image.
+            kind: its degradation.
+
+        Returns:
+            The restoration, and what :meth:`summary` is to sum up.
+        """
+        raise NotImplementedError
+
+    def summary(self, observations: list[Any]) -> dict[str, Any]:
+        """Figures of one degradation beside PSNR."""
+        raise NotImplementedError
+
+
+class StudentValidation(Validation):
+    """Adds ``routed``: the share of images whose degradation the router named."""
+
+    def observe(self, network: nn.Module, x_BCHW: Tensor, kind: str) -> tuple[Tensor, bool]:
+        student = cast(Student, network)
+        w_BSN = student.route(x_BCHW)
+        chosen = int(w_BSN[0, 0].argmax()) // student.config.levels
+        return student.restore(x_BCHW, w_BSN), student.config.degradations[chosen] == kind
+
+    def summary(self, observations: list[Any]) -> dict[str, Any]:
+        return {"routed": float(np.mean(observations, dtype=float).round(3))}
+
+
+class TeacherValidation(Validation):
+    """Adds ``selected``: per site 3, 2, 1, on how many images each prompt weighed most."""
+
+    def observe(self, network: nn.Module, x_BCHW: Tensor, kind: str) -> tuple[Tensor, list[Tensor]]:
+        y_BCHW, routes = cast(PromptIR, network)(x_BCHW, None, True)
+        return y_BCHW, [route.w_BN[0] for route in routes]
+
+    def summary(self, observations: list[Any]) -> dict[str, Any]:
+        if not len(observations[0][0]):  # no prompts
+            return {}
+        sites = zip(*observations, strict=True)
+        most = [torch.stack([w_N.argmax() for w_N in site]) for site in sites]
+        counts = [len(w_N) for w_N in observations[0]]
         return {
-            kind: dict(zip(names, np.mean(values, 0).round(3).tolist(), strict=True))
-            for kind, values in rows.items()
+            "selected": [
+                most_I.bincount(minlength=n).tolist()
+                for most_I, n in zip(most, counts, strict=True)
+            ]
         }
 
 

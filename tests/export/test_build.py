@@ -28,7 +28,9 @@ def recipe_for(target: str = "onnx", **changes) -> ExportRecipe:
     [
         ({"target": "onxn"}, "no target 'onxn': did you mean 'onnx'?"),
         ({"precision": "fp16"}, "onnx does not do fp16: ONNX Runtime's CPU provider"),
-        ({"precision": "w8a8"}, "onnx does not do w8a8: there is no such precision; choose from"),
+        ({"precision": "w7"}, "onnx does not do w7: there is no such precision; choose from"),
+        ({"precision": "mixed"}, "mixed has no recipe of its own: make one with python -m"),
+        ({"quantize": "litert-w8a8"}, "litert-w8a8 is for litert w8a8, not for onnx fp32"),
         ({"routing": "pinned"}, "add --degradation, one of noise, blur, rain, haze, lowlight"),
         ({"degradation": "rain"}, "leave --degradation out, or use --routing pinned"),
         ({"routing": "pinned", "degradation": "hase"}, "'hase': did you mean 'haze'?"),
@@ -50,12 +52,12 @@ def test_what_works_is_not_refused(student, size):
     assert check(recipe_for(size=size), student) is TARGETS["onnx"]
 
 
-@pytest.mark.parametrize("target", ["executorch", "litert", "onnx"])
+@pytest.mark.parametrize("target", ["executorch", "onnx"])
 def test_half_precision_is_refused_with_the_nearest_that_works(target):
     reason = TARGETS[target].supports("fp16")
     assert reason is not None
-    assert reason.endswith("nearest: --precision fp32")
-    assert TARGETS[target].supports("fp32") is None
+    assert reason.endswith("nearest: --precision w8a8")
+    assert TARGETS[target].supports("w8a8") is None
 
 
 def test_core_ml_does_both_precisions():

@@ -5,6 +5,8 @@ from PIL import Image
 
 from cpl_edge.errors import UserError
 from cpl_edge.export.crops import crops_digest, make_crops
+from cpl_edge.quantize.calibration import make_calibration
+from cpl_edge.quantize.recipe import CalibrationSet
 
 ALL = ("noise", "blur", "rain", "haze", "lowlight")
 
@@ -22,6 +24,19 @@ def test_crops_are_many_degraded_and_always_the_same():
     again = make_crops(ALL, (64, 72))
     assert crops_digest(again) == crops_digest(crops)
     assert crops_digest(again[1:]) != crops_digest(crops)
+
+
+def test_a_degradation_meets_several_photos():
+    crops = make_crops(ALL, (64, 72))
+    for degradation in ALL:
+        assert len({c.photo for c in crops if c.degradation == degradation}) == 4
+
+
+def test_held_out_crops_leave_the_calibrating_photos_out():
+    judging = {crop.photo for crop in make_crops(ALL, (64, 72), held_out=True)}
+    calibrating = set(make_calibration(CalibrationSet(crops=1), ALL, (64, 72)).photos)
+    assert len(judging) == 3
+    assert not judging & calibrating
 
 
 def test_few_degradations_still_make_sixteen_crops():

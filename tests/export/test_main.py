@@ -38,7 +38,7 @@ def run(*words) -> int:
         (["--target", "onnx", "--size", "63"], "size 63 is no multiple of 4: nearest is 64"),
         (["--target", "onnx", "--size", "48"], "give 52 or more"),
         (["--target", "onnx", "--size", "big"], "'big' is no size"),
-        (["--target", "onnx", "--precision", "fp16"], "nearest: --precision fp32"),
+        (["--target", "onnx", "--precision", "fp16"], "nearest: --precision w8a8"),
         (["--target", "onnx", "--routing", "pinned"], "add --degradation"),
         (
             ["--target", "onnx", "--routing", "manual"],

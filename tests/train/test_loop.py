@@ -13,9 +13,11 @@ from cpl_edge.errors import CplEdgeError, UserError
 from cpl_edge.models.zoo import create_student, load_student
 from cpl_edge.train import loop
 from cpl_edge.train.checkpoint import load_checkpoint, save_checkpoint
-from cpl_edge.train.loop import Trainer, learning_rate
-from cpl_edge.train.recipe import Stage, TrainRecipe
-from cpl_edge.train.validation import Validation
+from cpl_edge.train.loop import Trainer
+from cpl_edge.train.optimisers import learning_rate
+from cpl_edge.train.recipe import Stage, StudentRecipe
+from cpl_edge.train.task import StudentTask
+from cpl_edge.train.validation import StudentValidation
 
 
 @pytest.fixture(name="image", scope="module")
@@ -27,15 +29,16 @@ def recipe(**values):
     """A few small steps of the smallest student."""
     stages = values.pop("stages", [Stage(crop=16, batch=5, context=24)])
     plain = {"student": "nano", "steps": 8, "checkpoint_every": 3, "validate_every": 2}
-    return TrainRecipe(**{**plain, "stages": stages, **values})
+    return StudentRecipe(**{**plain, "stages": stages, **values})
 
 
 @pytest.fixture(name="trainer")
 def trainers(image, tmp_path):
-    validation = Validation([image[:32, :48]], create_student("nano").config.degradations)
+    validation = StudentValidation([image[:32, :48]], create_student("nano").config.degradations)
 
     def make(folder="run", **values):
-        return Trainer(recipe(**values), ImageBank([image]), validation, tmp_path / folder)
+        task = StudentTask(recipe(**values))
+        return Trainer(task, ImageBank([image]), validation, tmp_path / folder)
 
     return make
 
@@ -83,7 +86,7 @@ def test_a_run_leaves_weights_log_and_checkpoint(trainer):
     assert rows[-1]["lr"] == 0
     for row in rows:
         assert row.keys() == {"step", "lr", "loss", "routing", "validation"}
-        assert row["validation"].keys() == set(one.kinds)
+        assert row["validation"].keys() == set(one.task.degradations)
         assert row["validation"]["haze"].keys() == {"before", "after", "routed"}
     trained, fresh = weights(one.folder), create_student("nano").state_dict()
     unchanged = [name for name in trained if torch.equal(trained[name], fresh[name])]
@@ -122,14 +125,14 @@ def test_stages_change_the_batches(trainer, monkeypatch):
 
 def test_the_middle_is_restored_and_the_router_sees_the_whole(trainer):
     one = trainer(precision="fp32")
-    x_BCHW, y_BCHW, label_B = one.bank.degraded(one.kinds, 5, 24, one.generator)
-    pixel, routing = one.loss(x_BCHW, y_BCHW, label_B, 16)
+    x_BCHW, y_BCHW, label_B = one.bank.degraded(one.task.degradations, 5, 24, one.generator)
+    pixel, routing = one.task(x_BCHW, y_BCHW, label_B, 16, one.generator)[1].values()
     other_border = x_BCHW.clone()
     other_border[..., :4, :] = 1 - other_border[..., :4, :]
     with torch.no_grad():  # a fresh student is nearly the identity whatever the prompt
         difference = (x_BCHW - y_BCHW)[..., 4:20, 4:20].abs().mean()
     assert pixel.item() == pytest.approx(difference.item(), rel=0.5)
-    again, rerouted = one.loss(other_border, y_BCHW, label_B, 16)
+    again, rerouted = one.task(other_border, y_BCHW, label_B, 16, one.generator)[1].values()
     assert again.item() == pytest.approx(pixel.item(), abs=1e-3)
     assert rerouted.item() != routing.item()
 
@@ -247,20 +250,20 @@ def test_nan_never_reaches_the_weights(trainer, monkeypatch, which):
     one.run(max_minutes=0)
     saved = one.checkpoint.read_bytes()
     one = trainer()
-    original = Trainer.loss
+    original = StudentTask.forward
 
     def poisoned(self, *batch):
-        pixel, routing = original(self, *batch)
+        total, parts = original(self, *batch)
         if which == "gradient":  # a finite loss whose gradient is not
-            pixel.register_hook(lambda gradient: gradient * math.nan)
-            return pixel, routing
-        return pixel * math.nan, routing
+            total.register_hook(lambda gradient: gradient * math.nan)
+            return total, parts
+        return total * math.nan, parts
 
-    monkeypatch.setattr(Trainer, "loss", poisoned)
+    monkeypatch.setattr(StudentTask, "forward", poisoned)
     with pytest.raises(CplEdgeError, match=r"nan.* at step 1: lower .* checkpoint in .* is kept"):
         one.run()
     assert one.checkpoint.read_bytes() == saved
-    assert all(parameter.isfinite().all() for parameter in one.student.parameters())
+    assert all(parameter.isfinite().all() for parameter in one.task.network.parameters())
 
 
 def test_a_disk_that_refuses_stops_the_run_with_a_reason(trainer, monkeypatch):
@@ -288,7 +291,7 @@ def test_an_unknown_student_is_refused(trainer):
 
 
 def test_the_rate_rises_then_falls_to_nothing():
-    plan = TrainRecipe(steps=1000, lr=2e-3, warmup=0.02)
+    plan = StudentRecipe(steps=1000, lr=2e-3, warmup=0.02)
     rates = [learning_rate(plan, step) for step in range(1001)]
     assert rates[0] == pytest.approx(2e-3 / 20)
     assert rates[9] == pytest.approx(1e-3, rel=0.001)
@@ -301,7 +304,7 @@ def test_the_rate_rises_then_falls_to_nothing():
 
 
 def test_without_warm_up_the_first_rate_is_the_highest():
-    assert learning_rate(TrainRecipe(steps=10, lr=1e-3, warmup=0.0), 0) == pytest.approx(1e-3)
+    assert learning_rate(StudentRecipe(steps=10, lr=1e-3, warmup=0.0), 0) == pytest.approx(1e-3)
 
 
 def test_a_student_learns_from_one_photo(trainer):

@@ -3,8 +3,6 @@ import copy
 import pytest
 import torch
 
-from cpl_edge.models.zoo import create_student
-from cpl_edge.train.loop import build_optimisers
 from cpl_edge.train.muon import Muon, orthogonalise
 
 # The matrices of student s: (out, in * 3 * 3), and the 1x1 up-convolution, which is tall.
@@ -121,19 +119,3 @@ def test_a_saved_state_goes_on_identically():
     steps(weight, optimiser, range(3, 6))
     steps(resumed, successor, range(3, 6))
     assert torch.equal(weight, resumed)
-
-
-def test_every_parameter_of_a_student_has_one_optimiser():
-    student = create_student("nano")
-    muon, adam = build_optimisers(student, 1e-3)
-    names = {id(parameter): name for name, parameter in student.named_parameters()}
-    by_muon, by_adam = (
-        [names[id(p)] for group in optimiser.param_groups for p in group["params"]]
-        for optimiser in (muon, adam)
-    )
-    assert isinstance(muon, Muon)
-    assert sorted(by_muon + by_adam) == sorted(names.values())
-    assert "middle.0.expand.weight" in by_muon
-    assert "router.conv1.weight" in by_muon
-    for name in ("tail.weight", "head.bias", "router.head.weight", "encoder.0.scale_NC"):
-        assert name in by_adam

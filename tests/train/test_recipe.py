@@ -2,10 +2,10 @@ import pytest
 
 from cpl_edge.data.degradations import KINDS
 from cpl_edge.errors import UserError
-from cpl_edge.models.zoo import STUDENTS
 from cpl_edge.recipe import read_toml
 from cpl_edge.shipped import shipped_names
-from cpl_edge.train.recipe import Stage, TrainRecipe
+from cpl_edge.train.recipe import Stage, StudentRecipe, read_recipe
+from cpl_edge.train.start import create_task
 
 
 @pytest.fixture(name="read")
@@ -13,7 +13,7 @@ def reader(tmp_path):
     def read(text):
         path = tmp_path / "mine.toml"
         path.write_text(text, encoding="utf-8")
-        return read_toml(str(path), TrainRecipe, "train")
+        return read_toml(str(path), StudentRecipe, "train")
 
     return read
 
@@ -33,14 +33,13 @@ def test_some_recipe_ships():
 
 @pytest.mark.parametrize("name", shipped_names("train", ".toml"))
 def test_shipped_recipes_are_whole(name):
-    recipe = read_toml(name, TrainRecipe, "train")
-    assert recipe.student in STUDENTS
-    assert set(STUDENTS[recipe.student].degradations) <= set(KINDS)
+    recipe = read_recipe(name)
+    assert set(create_task(recipe).degradations) <= set(KINDS)
     assert recipe.checkpoint_every < recipe.steps
 
 
 def test_what_is_not_said_has_its_default(read):
-    assert read("") == TrainRecipe()
+    assert read("") == StudentRecipe()
     recipe = read("steps = 10\nlr = 1\n[[stages]]\ncrop = 32\n[[stages]]\nstart = 0.5\nbatch = 3")
     assert (recipe.steps, recipe.lr) == (10, 1.0)
     assert recipe.stages == [Stage(crop=32), Stage(start=0.5, batch=3)]
@@ -59,7 +58,7 @@ def test_what_is_not_said_has_its_default(read):
 def test_an_unknown_key_is_answered_with_the_nearest(read, text, key, near):
     message = refusal(read, text)
     assert f"unknown key {key!r}" in message
-    assert (f"did you mean {near!r}?" if near else "choose from student, folders") in message
+    assert (f"did you mean {near!r}?" if near else "choose from folders, holdout") in message
 
 
 def test_a_stages_key_outside_a_stage_is_not_answered_with_itself(read):
@@ -112,14 +111,14 @@ def test_stages_start_at_0_and_rise(read, text):
 
 def test_a_step_belongs_to_the_last_stage_that_has_begun():
     stages = [Stage(batch=1), Stage(start=0.25, batch=2), Stage(start=0.8, batch=3)]
-    recipe = TrainRecipe(steps=100, stages=stages)
+    recipe = StudentRecipe(steps=100, stages=stages)
     batches = [recipe.stage(step).batch for step in range(100)]
     assert batches == [1] * 25 + [2] * 55 + [3] * 20
 
 
 def test_a_recipe_does_not_change_after_reading():
     with pytest.raises(ValueError, match="frozen"):
-        TrainRecipe().steps = 3
+        StudentRecipe().steps = 3
 
 
 @pytest.mark.parametrize("text", ["steps = ", "steps 3", "steps = 1\nsteps = 2"])
@@ -132,14 +131,14 @@ def test_a_binary_file_or_a_folder_is_refused(tmp_path):
     (tmp_path / "folder.toml").mkdir()
     for name, message in (("bytes.toml", "is not TOML"), ("folder.toml", "does not exist")):
         with pytest.raises(UserError, match=message):
-            read_toml(str(tmp_path / name), TrainRecipe, "train")
+            read_toml(str(tmp_path / name), StudentRecipe, "train")
 
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"none\.toml does not exist"):
-        read_toml(str(tmp_path / "none.toml"), TrainRecipe, "train")
+        read_toml(str(tmp_path / "none.toml"), StudentRecipe, "train")
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UserError, match=r"did you mean 'student-s'"):
-        read_toml("studnet-s", TrainRecipe, "train")
+        read_toml("studnet-s", StudentRecipe, "train")

@@ -7,7 +7,7 @@ from cpl_edge.data.photos import bundled_photos
 from cpl_edge.errors import UserError
 from cpl_edge.models.student import StudentConfig
 from cpl_edge.models.zoo import create_student
-from cpl_edge.train.validation import Validation
+from cpl_edge.train.validation import StudentValidation
 
 KINDS = StudentConfig().degradations
 
@@ -40,7 +40,7 @@ def psnr(x, y):
 
 
 def test_a_student_that_does_nothing_gains_nothing(images):
-    rows = Validation(images, KINDS).run(Fake("haze"))
+    rows = StudentValidation(images, KINDS).run(Fake("haze"))
     assert list(rows) == list(KINDS)
     for kind, row in rows.items():
         assert row["before"] == row["after"]
@@ -48,7 +48,7 @@ def test_a_student_that_does_nothing_gains_nothing(images):
 
 
 def test_before_is_the_mean_psnr_of_the_degraded_images(images):
-    rows = Validation(images, ("noise", "haze")).run(Fake("noise"))
+    rows = StudentValidation(images, ("noise", "haze")).run(Fake("noise"))
     for kind, row in rows.items():
         figures = []
         for seed, image in enumerate(images):
@@ -62,7 +62,7 @@ def test_after_counts_what_the_student_restored_clipped(images):
     white = [image.copy() for image in images]
     for image in white:
         image[8:24, 8:24] = 255
-    hazy = Validation(white, ("haze",))
+    hazy = StudentValidation(white, ("haze",))
     cleans = {id(degraded): clean for _, degraded, clean in hazy.pairs}
 
     def oracle(x_BCHW, w_BSN):
@@ -80,30 +80,30 @@ def test_the_student_gets_the_weights_that_it_routed(images):
         given.append(w_BSN)
         return x_BCHW
 
-    Validation(images, ("noise",)).run(Fake("rain", restore))
+    StudentValidation(images, ("noise",)).run(Fake("rain", restore))
     assert len(given) == len(images)
     assert all(w_BSN[0, 0].nonzero().flatten().tolist() == [6, 7, 8] for w_BSN in given)
 
 
 def test_the_same_figures_every_time(images):
     student = create_student("nano")
-    validation = Validation(images, KINDS)
+    validation = StudentValidation(images, KINDS)
     first = validation.run(student)
     torch.manual_seed(1)
     assert validation.run(student) == first
-    assert Validation(images, KINDS).run(student) == first
+    assert StudentValidation(images, KINDS).run(student) == first
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_students_mode_is_put_back(images, training):
     fake = Fake("noise").train(training)
-    Validation(images, ("noise",)).run(fake)
+    StudentValidation(images, ("noise",)).run(fake)
     assert fake.modes == [False] * len(images)
     assert fake.training == training
 
 
 def test_images_are_cut_to_multiples_of_16_within_the_side(images):
-    validation = Validation([*images, np.zeros((16, 400, 3), np.uint8)], ("noise",), side=64)
+    validation = StudentValidation([*images, np.zeros((16, 400, 3), np.uint8)], ("noise",), side=64)
     shapes = [tuple(degraded.shape) for _, degraded, _ in validation.pairs]
     assert shapes == [(1, 3, 48, 64)] * 3 + [(1, 3, 16, 64)]
     assert all(degraded.shape == clean.shape for _, degraded, clean in validation.pairs)
@@ -111,4 +111,4 @@ def test_images_are_cut_to_multiples_of_16_within_the_side(images):
 
 def test_an_image_too_small_is_refused():
     with pytest.raises(UserError, match="50x15 is too small"):
-        Validation([np.zeros((15, 50, 3), np.uint8)], ("noise",))
+        StudentValidation([np.zeros((15, 50, 3), np.uint8)], ("noise",))

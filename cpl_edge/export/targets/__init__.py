@@ -6,9 +6,9 @@ from cpl_edge.export.targets.coreml import CoreML
 from cpl_edge.export.targets.executorch import ExecuTorch
 from cpl_edge.export.targets.litert import LiteRT
 from cpl_edge.export.targets.onnx import Onnx
-from cpl_edge.export.targets.target import PRECISIONS, Inspection, Target
+from cpl_edge.export.targets.target import Inspection, Target
 
-__all__ = ["PRECISIONS", "TARGETS", "Inspection", "Target"]
+__all__ = ["TARGETS", "Inspection", "Target"]
 
 TARGETS: dict[str, Target] = {
     target.name: target for target in (ExecuTorch(), CoreML(), LiteRT(), Onnx())

@@ -14,6 +14,7 @@ from typing import Any
 
 from cpl_edge.export.program import Program
 from cpl_edge.export.targets.target import Inspection, Target
+from cpl_edge.quantize.executorch import quantize_entry
 from cpl_edge.runtimes.info import KEY
 
 
@@ -23,14 +24,8 @@ class ExecuTorch(Target):
     name = "executorch"
     model = "model.pte"
     accelerator = "XNNPACK"
-    unsupported = {  # noqa: RUF012
-        "fp16": (
-            "XNNPACK keeps convolution weights in fp32 whatever the program says, so fp16 "
-            "would save nothing; nearest: --precision fp32"
-        )
-    }
     modules = ("executorch.exir", "executorch.backends.xnnpack.partition.xnnpack_partitioner")
-    packages = ("torch", "executorch")
+    packages = ("torch", "executorch", "torchao")
 
     def convert(self, program: Program, folder: Path) -> Path:
         """See :class:`Target`; the methods share named data, so weights are stored once."""
@@ -38,10 +33,12 @@ class ExecuTorch(Target):
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
-        methods = {
-            name: torch.export.export(entry, program.inputs(name))
-            for name, entry in program.entries.items()
-        }
+        methods = {}
+        for name, entry in program.entries.items():
+            module: torch.nn.Module = entry
+            if program.quantization is not None and name != "route":
+                module = quantize_entry(entry, program.inputs(name), program.quantization)
+            methods[name] = torch.export.export(module, program.inputs(name))
         edge = to_edge_transform_and_lower(
             methods,
             partitioner=[XnnpackPartitioner()],

@@ -12,9 +12,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cpl_edge.export.lowering import Swaps
 from cpl_edge.export.program import Program
 from cpl_edge.export.targets.target import Inspection, Target
+from cpl_edge.quantize.litert import quantize_tflite
 from cpl_edge.runtimes.info import KEY
 
 # Operators with which a GPU delegate refuses the file, or that it runs by copying.
@@ -33,14 +36,8 @@ class LiteRT(Target):
     # map can leave the range of fp16 (https://github.com/google-ai-edge/LiteRT/issues/9249).
     swaps = Swaps(fold_unshuffle=True, fold_shuffle=True, one_hot_tail=True, split_mean=True)
     accelerator = "XNNPACK"
-    unsupported = {  # noqa: RUF012
-        "fp16": (
-            "the converter writes fp32, which LiteRT's GPU delegate runs in fp16 by itself; "
-            "nearest: --precision fp32"
-        )
-    }
-    modules = ("litert_torch", "ai_edge_litert.interpreter")
-    packages = ("torch", "litert-torch", "ai-edge-litert")
+    modules = ("litert_torch", "ai_edge_litert.interpreter", "ai_edge_quantizer")
+    packages = ("torch", "litert-torch", "ai-edge-litert", "ai-edge-quantizer")
 
     def convert(self, program: Program, folder: Path) -> Path:
         """See :class:`Target`; equal constants of the signatures become one buffer."""
@@ -51,6 +48,8 @@ class LiteRT(Target):
         for name, entry in program.entries.items():
             converter = converter.signature(name, entry, program.inputs(name))
         converter.convert().export(str(path))
+        if (how := program.quantization) is not None:
+            quantize_tflite(path, how.recipe, how.ranges, how.points, how.kept)
         write_metadata(path, KEY, program.info.to_json())
         return path
 
@@ -102,7 +101,13 @@ def write_metadata(path: Path, key: str, text: str) -> None:
 def _read(path: Path) -> Any:
     from ai_edge_litert import schema_py_generated as schema
 
-    return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    content = path.read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # the quantizer stores constants behind the tables
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def _pack(model: Any) -> bytes:

@@ -42,6 +42,7 @@ from torch import Tensor, nn
 from cpl_edge.export.lowering import Swaps
 from cpl_edge.export.program import Program
 from cpl_edge.export.targets.target import Inspection, Target
+from cpl_edge.quantize.onnx import quantize_graph
 from cpl_edge.runtimes.info import KEY
 
 if TYPE_CHECKING:
@@ -58,12 +59,6 @@ class Onnx(Target):
     model = "model.onnx"
     swaps = Swaps(fold_unshuffle=True)
     accelerator = "CPUExecutionProvider"
-    unsupported = {  # noqa: RUF012
-        "fp16": (
-            "ONNX Runtime's CPU provider computes most operators in fp32 only and would "
-            "convert back and forth; nearest: --precision fp32"
-        )
-    }
     modules = ("onnx", "onnxscript", "onnxruntime")
     packages = ("torch", "onnx", "onnxruntime")
 
@@ -95,6 +90,8 @@ class Onnx(Target):
         assert exported is not None
         model = exported.model_proto
         _name_inner(model)
+        if program.quantization is not None:
+            model = quantize_graph(model, program.quantization)
         _make_optional(model, list(inputs)[1:])
         _strip(model)
         onnx.helper.set_model_props(model, {KEY: info.to_json()})

@@ -11,9 +11,8 @@ from typing import ClassVar
 from cpl_edge.export.lowering import Swaps
 from cpl_edge.export.program import Program, make_program
 from cpl_edge.models.student import Student
+from cpl_edge.quantize.support import PRECISIONS, SUPPORT
 from cpl_edge.runtimes.info import Layout, ModelInfo
-
-PRECISIONS = ("fp32", "fp16")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,6 @@ class Target(ABC):
         layout: memory order of images in the file.
         swaps: the replacements that measured best here.
         accelerator: what runs the operators.
-        unsupported: precision -> why this target does not do it, and what does.
         modules: modules that conversion and gates import.
         packages: distributions whose versions go into the file.
     """
@@ -53,7 +51,6 @@ class Target(ABC):
     layout: ClassVar[Layout] = "NCHW"
     swaps: ClassVar[Swaps] = Swaps()
     accelerator: ClassVar[str]
-    unsupported: ClassVar[dict[str, str]] = {}
     modules: ClassVar[Sequence[str]]
     packages: ClassVar[Sequence[str]]
 
@@ -61,7 +58,7 @@ class Target(ABC):
         """None, or why not, with the nearest precision that is supported."""
         if precision not in PRECISIONS:
             return f"there is no such precision; choose from {', '.join(PRECISIONS)}"
-        return self.unsupported.get(precision)
+        return SUPPORT[self.name][precision] or None
 
     def lower(self, student: Student, info: ModelInfo) -> Program:
         """Rewrite a student in this target's operators."""

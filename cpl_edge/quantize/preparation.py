@@ -1,0 +1,81 @@
+"""From a student and a recipe to what a target's quantiser needs: a folded student and ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cpl_edge.models.student import Student
+from cpl_edge.quantize.calibration import Calibration, make_calibration
+from cpl_edge.quantize.folding import equalise, one_sided
+from cpl_edge.quantize.ranges import Ranges, find_ranges
+from cpl_edge.quantize.recipe import QuantizeRecipe, kept_in_float
+from cpl_edge.quantize.simulation import Simulation
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a student is to be quantised.
+
+    Attributes:
+        recipe: that asks for it.
+        points: where a target rounds activations, in the order of execution.
+        kept: sites that stay in float; the router always does.
+        ranges: point -> smallest and largest value; empty without fixed ranges.
+        calibration: crops that gave the ranges.
+    """
+
+    recipe: QuantizeRecipe
+    points: list[str]
+    kept: list[str] = field(default_factory=list)
+    ranges: Ranges = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    def to_card(self) -> dict[str, Any]:
+        """What a card says about it."""
+        card: dict[str, Any] = {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "float": ["router", *self.kept],
+        }
+        if self.calibration is not None:
+            card["calibration"] = self.calibration.to_card()
+        return card
+
+
+def prepare(
+    student: Student,
+    recipe: QuantizeRecipe,
+    size: tuple[int, int],
+    data: Path | None = None,
+    degradation: str | None = None,
+) -> tuple[Student, Quantization]:
+    """Fold and calibrate.
+
+    Args:
+        student: in evaluation mode, pinned or not; it is not changed.
+        recipe: of the target that the student goes to.
+        size: of the export, height and width in pixels.
+        data: photos to calibrate on, or None for those that come with scikit-image.
+        degradation: what a pinned student is for; it is calibrated on nothing else.
+
+    Returns:
+        A student of the same function, and the rest.
+
+    Raises:
+        UserError: see :func:`make_calibration` and :func:`kept_in_float`.
+    """
+    points = Simulation(student).points
+    kept = kept_in_float(recipe, Simulation(student).sites)
+    if not recipe.calibrates:
+        return student, Quantization(recipe, points, kept)
+    chosen = recipe.calibration
+    if degradation is not None:
+        chosen = chosen.model_copy(update={"degradations": (degradation,)})
+    calibration = make_calibration(chosen, student.config.degradations, size, data)
+    if recipe.equalise:
+        student = equalise(student, calibration.crops, recipe.equalise)
+    if recipe.one_sided:
+        student = one_sided(student)
+    ranges = find_ranges(student, calibration, recipe.observer)
+    return student, Quantization(recipe, points, kept, ranges, calibration)

@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cpl_edge.benchmark.training import PlainPairs, main, write_pairs
+from cpl_edge.data.photos import bundled_photos
+
+KINDS = ("noise", "haze")
+
+
+@pytest.fixture(name="image", scope="module")
+def a_photo():
+    return dict(bundled_photos())["coffee"][:48, :64]
+
+
+def test_pairs_are_files_of_one_image(image, tmp_path):
+    pairs = write_pairs([image], KINDS, tmp_path)
+    assert [pair[0] for pair in pairs] == list(KINDS)
+    (_, clean, same), (_, other, degraded) = pairs
+    assert clean == same == other != degraded
+    np.testing.assert_array_equal(np.asarray(Image.open(clean)), image)
+    assert np.asarray(Image.open(degraded)).mean() > image.mean()  # haze is bright
+
+
+def test_the_plain_data_set_crops_both_alike(image, tmp_path):
+    pairs = PlainPairs(write_pairs([image], ("haze",), tmp_path), 16)
+    assert len(pairs) == 1
+    x_CHW, y_CHW = pairs[0]
+    assert x_CHW.shape == y_CHW.shape == (3, 16, 16)
+    assert x_CHW.dtype == torch.float32 and x_CHW.min() >= 0 and x_CHW.max() <= 1
+    # Haze is brighter and flatter, and keeps the order of dark and bright: the crops belong.
+    both = torch.stack((x_CHW.flatten(), y_CHW.flatten()))
+    assert torch.corrcoef(both)[0, 1] > 0.5
+
+
+def test_noise_is_new_each_time(image, tmp_path):
+    pairs = PlainPairs(write_pairs([image], ("noise",), tmp_path), 48)
+    differences = [x_CHW - y_CHW for x_CHW, y_CHW in (pairs[0], pairs[0])]
+    assert all(0.03 < float(d.std()) < 0.25 for d in differences)
+    assert not torch.equal(*differences)
+
+
+@pytest.fixture(name="place")
+def recipe_and_photos(image, tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(image).save(tmp_path / "photos" / "a.png")
+    (tmp_path / "tiny.toml").write_text(
+        'network = "teacher"\nteacher = "cpl-tiny"\nfolders = ["photos"]\nnegatives = 2\n'
+        'degradations = ["noise", "haze"]\nprecision = "fp32"\n',
+        encoding="utf-8",
+    )
+    return tmp_path
+
+
+def run(place, *words):
+    small = ["--crop", "16", "--batch", "2", "--workers", "0", "--steps", "1", "--warm", "0"]
+    with pytest.raises(SystemExit) as caught:
+        main(["--data", str(place), *small, *words])
+    return caught.value.code or 0
+
+
+def test_the_verb_prints_and_writes_the_ratio(place, capsys):
+    report = place / "report.json"
+    assert run(place, "--recipe", str(place / "tiny.toml"), "--json", str(report)) == 0
+    result = json.loads(report.read_text())
+    speeds = list(result["images_per_second"].values())
+    assert len(speeds) == 3 and min(speeds) > 0
+    assert result["ratio"] == pytest.approx(speeds[1] / speeds[0], rel=0.01)
+    assert result["batching"] == pytest.approx(speeds[1] / speeds[2], rel=0.01)
+    assert (result["crop"], result["batch"]) == (16, 2)
+    assert f"{result['ratio']:9.2f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--recipe", "student-s"], "choose a teacher's recipe"),
+        (["--recipe", "cpl-tiny", "--device", "tpu"], "no device 'tpu'"),
+        (["--recipe", "cpl-tiny"], "no folder"),
+    ],
+)
+def test_mistakes_end_with_2(place, capsys, words, message):
+    assert run(place, *words) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,88 @@
+"""Quantised builds of every target: what is in the file, and whether it is what was simulated."""
+
+import numpy as np
+import pytest
+import torch
+
+from cpl_edge.export.build import export
+from cpl_edge.export.recipe import read_recipes
+from cpl_edge.models.zoo import save_student
+from cpl_edge.quantize.calibration import make_calibration
+from cpl_edge.quantize.preparation import prepare
+from cpl_edge.quantize.recipe import CalibrationSet, read_quantize_recipe
+from cpl_edge.quantize.simulation import Simulation, sqnr
+from cpl_edge.runtimes import open_runtime
+
+SIZE = (64, 72)
+
+
+@pytest.fixture(scope="module")
+def built(student, tmp_path_factory):
+    out = tmp_path_factory.mktemp("builds")
+    weights = tmp_path_factory.mktemp("student") / "tiny.safetensors"
+    save_student(student, weights)
+    made = {}
+
+    def build(target, precision, routing="auto", degradation=None):
+        key = (target, precision, routing)
+        if key not in made:
+            recipes = read_recipes(
+                target, precision=precision, routing=routing, degradation=degradation, size="64x72"
+            )
+            (made[key],) = export(recipes, str(weights), out, keep_refused=True)
+        return made[key]
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("target", "precision"),
+    [("litert", "w8a8"), ("litert", "w8a16"), ("executorch", "w8a8"), ("onnx", "w8a8")],
+)
+def test_the_file_computes_what_was_simulated(built, student, target, precision):
+    outcome = built(target, precision)
+    recipe = read_quantize_recipe(f"{target}-{precision}")
+    folded, how = prepare(student, recipe, SIZE)
+    assert outcome.card["quantization"]["calibration"]["digest"] == how.calibration.digest
+    bits = 16 if precision == "w8a16" else 8
+    simulation = Simulation(folded, bits, frozenset(how.kept), how.ranges)
+    judged = make_calibration(
+        CalibrationSet(crops=1), student.config.degradations, SIZE, judging=True
+    )
+    runtime = open_runtime(outcome.folder / outcome.card["model"])
+    try:
+        for x in judged.crops:
+            w = student.route(x).detach()
+            (y,) = runtime.run("restore", x.numpy(), w.numpy())
+            (through,) = runtime.run("forward", x.numpy())
+            assert sqnr([simulation.run(x, w)], [torch.from_numpy(y)]) > 35
+            assert np.abs(through - y).max() < 0.03
+            found, _ = runtime.run("route", x.numpy())
+            assert np.abs(found - w.numpy()).max() < 1e-4  # the router is in float
+    finally:
+        runtime.close()
+
+
+@pytest.mark.parametrize("target", ["litert", "executorch", "onnx"])
+def test_nothing_leaves_the_accelerator(built, target):
+    card = built(target, "w8a8").card
+    gates = {gate["name"]: gate["passed"] for gate in card["gates"]}
+    assert gates["interface"]
+    assert gates["metadata"]
+    assert gates.get("delegation", True)
+    assert card["quantization"]["float"][0] == "router"
+
+
+@pytest.mark.parametrize(("precision", "share"), [("w8", 0.95), ("fp16", 0.95)])
+def test_weights_alone_are_smaller_and_close(built, precision, share):
+    plain, small = built("litert", "fp32").card, built("litert", precision).card
+    assert small["bytes"] < share * plain["bytes"]
+    gates = {gate["name"]: gate for gate in small["gates"]}
+    assert gates["interface"]["passed"]
+    assert gates["parity"]["figure"] > 40
+
+
+def test_a_pinned_build_is_quantised_on_its_own_degradation(built):
+    card = built("litert", "w8a8", "pinned", "rain").card
+    assert card["quantization"]["calibration"]["degradations"] == ["rain"]
+    assert "MUL" not in card["operators"]["forward"]
