@@ -1,5 +1,6 @@
-"""python -m cpl_edge.train: train a student from a recipe."""
+"""python -m cpl_edge.train: train a student or a teacher from a recipe."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -29,13 +30,15 @@ def main(
     json_path: Json = None,
     debug: Debug = False,
 ) -> None:
-    """Train a student; stops cleanly on SIGTERM and resumes where it stopped."""
+    """Train a student or a teacher; stops cleanly on SIGTERM and resumes where it stopped."""
     from cpl_edge.errors import require
 
     require("torch", "train")
     from cpl_edge.train.start import train
 
     result = train(recipe, data, out, max_minutes, threads, device, steps)
+    if os.environ.get("RANK", "0") != "0":  # torchrun's other processes
+        return
     write_json(json_path, result)
     state = "finished" if result["finished"] else "stopped; run the same command to go on"
     print(f"{state}: step {result['step']} of {result['steps']} in {result['folder']}")

@@ -33,7 +33,7 @@ from cpl_edge.train.checkpoint import load_checkpoint, save_checkpoint
 from cpl_edge.train.optimisers import build_optimisers, learning_rate
 from cpl_edge.train.processes import Processes
 from cpl_edge.train.recipe import Recipe
-from cpl_edge.train.speed import compile_network, running_mean, set_precision
+from cpl_edge.train.speed import compile_network, running_mean, set_precision, uncompiled
 from cpl_edge.train.task import Task
 from cpl_edge.train.validation import Validation
 
@@ -243,7 +243,7 @@ class Trainer:
             **{key: round(value, 5) for key, value in self.mean.items()},
         }  # fmt: skip
         if self.validation:
-            with torch.compiler.set_stance("force_eager"):  # sizes that training does not have
+            with uncompiled(self.recipe.compile):
                 row["validation"] = self.validation.run(self.network)
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -40,6 +42,11 @@ def compile_network(task: Task, how: str) -> None:
             setattr(task.network, name, function)
 
 
+def uncompiled(how: str) -> AbstractContextManager[object]:
+    """Run without compiling for sizes that training does not have; ``how`` as above."""
+    return nullcontext() if how == "no" else torch.compiler.set_stance("force_eager")
+
+
 def running_mean(network: nn.Module, decay: float) -> AveragedModel:
     """A copy of the network that follows its weights (EMA); buffers are copied.
 
@@ -52,7 +59,8 @@ def running_mean(network: nn.Module, decay: float) -> AveragedModel:
         current: tuple[Tensor, ...] | list[Tensor],
         count: Tensor | int,
     ) -> None:
-        n = int(count)  # a number of the CPU's: nothing waits for the GPU
+        n = int(average.n_averaged)  # on the CPU; for "count", on the GPU, each step would wait
         torch._foreach_lerp_(mean, current, 1 - min(decay, (1 + n) / (10 + n)))
 
-    return AveragedModel(network, multi_avg_fn=update)
+    average = AveragedModel(network, multi_avg_fn=update)
+    return average

@@ -50,13 +50,16 @@ class TeacherTask(Task):
         if recipe.negatives:
             # A module of its own: frozen, but moved to the device with the rest.
             self.features = Vgg16Features(Path(recipe.vgg)) if recipe.vgg else FilterBank()
+            # Its weight is applied below, so that the log shows the distance itself.
             self.contrast = ContrastiveRegularisation(
                 self.features,
                 recipe.negatives,
-                recipe.cpr_weight,
+                1.0,
                 recipe.negative_weight,
                 recipe.batched_negatives,
             )
+            published = 0.001 / recipe.negatives
+            self.cpr_weight = published if recipe.cpr_weight is None else recipe.cpr_weight
 
     def forward(
         self, x_BCHW: Tensor, y_BCHW: Tensor, label_B: Tensor, crop: int, generator: Generator
@@ -73,7 +76,7 @@ class TeacherTask(Task):
                     self.network, x_BCHW, encoded, routes, generator
                 )
             parts["cpr"] = self.contrast.term(restored.float(), [y_j.float() for y_j in wrong])
-            total = total + parts["cpr"]
+            total = total + self.cpr_weight * parts["cpr"]
         return total, parts
 
     def save(self, network: nn.Module, path: Path) -> None:

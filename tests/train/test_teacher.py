@@ -91,7 +91,9 @@ def test_cpr_is_part_of_what_is_minimised(batch, teacher_recipe):
     total, parts = task(*batch)
     assert list(parts) == ["loss", "cpr"]
     assert parts["cpr"] < 0
-    assert total.item() == pytest.approx((parts["loss"] + parts["cpr"]).item())
+    assert total.item() == pytest.approx((parts["loss"] + 10 * parts["cpr"]).item())
+    published = TeacherTask(teacher_recipe(negatives=2))
+    assert published.cpr_weight == 0.0005
     total.backward()
     with_cpr = task.network.head.weight.grad.clone()
     plain = TeacherTask(teacher_recipe())
