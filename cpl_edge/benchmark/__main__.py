@@ -26,6 +26,7 @@ def main(
 
     from cpl_edge.benchmark.photo import measure_photo
     from cpl_edge.errors import UserError
+    from cpl_edge.machine import machine, versions
     from cpl_edge.runtimes import find_model, open_runtime
 
     size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", photo)
@@ -38,7 +39,11 @@ def main(
     print(f"total      {cost.total_seconds:8.2f} s")
     print(f"network    {cost.network_seconds:8.2f} s   total is {cost.ratio:.3f} times this")
     print(f"peak       {cost.peak_mb:8.0f} MB  {cost.beyond_mb:.0f} MB beyond the runtime's own")
-    write_json(json_path, asdict(cost) | {"ratio": cost.ratio, "beyond_mb": cost.beyond_mb})
+    measured = asdict(cost) | {"ratio": cost.ratio, "beyond_mb": cost.beyond_mb}
+    write_json(
+        json_path,
+        {"model": path.name} | measured | {"machine": machine(), "versions": versions()},
+    )
 
 
 if __name__ == "__main__":
