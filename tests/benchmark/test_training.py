@@ -32,8 +32,10 @@ def test_the_plain_data_set_crops_both_alike(image, tmp_path):
     assert x_CHW.shape == y_CHW.shape == (3, 16, 16)
     assert x_CHW.dtype == torch.float32 and x_CHW.min() >= 0 and x_CHW.max() <= 1
     # Haze is brighter and flatter, and keeps the order of dark and bright: the crops belong.
-    both = torch.stack((x_CHW.flatten(), y_CHW.flatten()))
-    assert torch.corrcoef(both)[0, 1] > 0.5
+    # Of many draws, for a flat crop under uneven haze may say nothing.
+    pairs = PlainPairs(pairs.pairs, 48)
+    both = [torch.stack([c.flatten() for c in pairs[0]]) for _ in range(15)]
+    assert torch.stack([torch.corrcoef(b)[0, 1] for b in both]).median() > 0.5
 
 
 def test_noise_is_new_each_time(image, tmp_path):

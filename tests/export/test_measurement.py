@@ -96,6 +96,19 @@ def test_unusable_outputs_are_named(measured, student, error, problem):
     assert row.parity_db == 0
 
 
+def test_a_file_that_opens_but_does_not_run_is_a_problem_not_a_crash(measured, student):
+    fake = Fake(student, entry_points=("forward",))
+
+    def refuse(name, *arrays):
+        raise RuntimeError("failed to create XNNPACK runtime\nNode 29")
+
+    fake.run = refuse
+    result = measured(fake)
+    assert result.rows[0].problem == "forward does not run: failed to create XNNPACK runtime"
+    assert result.rows[0].max_abs == math.inf
+    assert result.latency_ms == {}
+
+
 def test_a_pinned_file_is_compared_with_its_prompt(measured, student):
     w_N = torch.eye(15)[7]
     pinned = student.pin(w_N)

@@ -133,7 +133,10 @@ def _delegation(model: bytes) -> tuple[list[str], int]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter: Any = Interpreter(model_content=model, num_threads=1)
-    interpreter.allocate_tensors()
+    try:
+        interpreter.allocate_tensors()
+    except RuntimeError as error:  # XNNPACK took the operators and then refused their numbers
+        return [f"all of it ({' '.join(str(error).split())})"], 0
     nodes = interpreter._get_ops_details()
     delegates = [node for node in nodes if node["op_name"] == "DELEGATE"]
     producer = {t: n for n in nodes if n["op_name"] != "DELEGATE" for t in n["outputs"]}
