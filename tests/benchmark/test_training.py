@@ -26,16 +26,16 @@ def test_pairs_are_files_of_one_image(image, tmp_path):
 
 
 def test_the_plain_data_set_crops_both_alike(image, tmp_path):
-    pairs = PlainPairs(write_pairs([image], ("haze",), tmp_path), 16)
+    clean, negative = tmp_path / "clean.png", tmp_path / "negative.png"
+    Image.fromarray(image).save(clean)
+    Image.fromarray(255 - image).save(negative)
+    pairs = PlainPairs([("haze", clean, negative)], 16)
     assert len(pairs) == 1
-    x_CHW, y_CHW = pairs[0]
-    assert x_CHW.shape == y_CHW.shape == (3, 16, 16)
-    assert x_CHW.dtype == torch.float32 and x_CHW.min() >= 0 and x_CHW.max() <= 1
-    # Haze is brighter and flatter, and keeps the order of dark and bright: the crops belong.
-    # Of many draws, for a flat crop under uneven haze may say nothing.
-    pairs = PlainPairs(pairs.pairs, 48)
-    both = [torch.stack([c.flatten() for c in pairs[0]]) for _ in range(15)]
-    assert torch.stack([torch.corrcoef(b)[0, 1] for b in both]).median() > 0.5
+    for _ in range(8):  # whatever the crop and the flips, what belongs together sums to white
+        x_CHW, y_CHW = pairs[0]
+        assert x_CHW.shape == y_CHW.shape == (3, 16, 16)
+        assert x_CHW.dtype == torch.float32 and x_CHW.min() >= 0 and x_CHW.max() <= 1
+        torch.testing.assert_close(x_CHW + y_CHW, torch.ones(3, 16, 16))
 
 
 def test_noise_is_new_each_time(image, tmp_path):
