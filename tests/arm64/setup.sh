@@ -16,7 +16,11 @@ folder=$PWD
 private_apt() {
     local state=$folder/apt-$1-$2
     mkdir -p "$state"/{lists,archives}/partial
-    echo "deb [arch=$1] http://deb.debian.org/debian $2 main" >"$state/sources.list"
+    # The mirror that this machine's own apt uses.
+    local mirror
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | sort -u | head -n 1)
+    [ -n "$mirror" ] || { echo "no Debian mirror is set up: run apt-get update first" >&2; exit 1; }
+    echo "deb [arch=$1] $mirror $2 main" >"$state/sources.list"
     touch "$state/status"
     apt-get -qq -o APT::Architecture="$1" -o APT::Architectures="$1" \
         -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=/dev/null \
