@@ -1,14 +1,15 @@
 """The student: plain convolutions; one selected prompt per photo scales and shifts channels.
 
-The design follows measurements (README, "The student"): plain 3x3 convolutions learn best per
-second and quantise best; degradations fight inside one small network unless a sparse prompt
+The design follows early, short experiments: plain 3x3 convolutions learned best per second and
+quantised best; degradations fight inside one small network unless a sparse prompt
 separates them; and a router that pools *statistics* can tell them apart where a pooled mean of
 linear features cannot.
 
 The prompts are CPL's sparse prompts (method section 2: top-k of N learned prompts, the rest
-exactly zero) with two differences, both measured to help: a prompt is one vector per block instead
-of a spatial pattern, which keeps tiles exact, and each degradation owns ``levels`` prompts that are
-mixed softly, so that the selection also says *how strong* the degradation is.
+exactly zero) with two differences: a prompt is one vector per block instead of a spatial pattern,
+which keeps tiles exact, and each degradation owns ``levels`` prompts that are mixed softly, so that
+the selection can also say *how strong* the degradation is. What the levels are worth has been seen
+in one short run of one seed only.
 
 Legend: B batch, C channels, H and W pixels, D degradations, M levels, N = D * M prompts,
 S routed sites (one router serves every block, so S = 1), L = D + N router outputs.
@@ -121,8 +122,8 @@ class StatisticsRouter(nn.Module):
     """Two small convolutions whose first and second moments, pooled over the photo, decide.
 
     A mean alone cannot tell noise from rain from blur; mean magnitude and mean square can. All
-    statistics are means and no convolution pads, so they do not depend on the size of the crop:
-    with zero padding the router read brightness from the border and lost haze on larger photos.
+    statistics are means and no convolution pads, so their expectation does not depend on the size
+    of the crop. A router trained with zero padding had come to rely on it: without it, it lost haze.
     """
 
     def __init__(self, widths: tuple[int, int], hidden: int, outputs: int) -> None:
