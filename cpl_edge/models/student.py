@@ -123,7 +123,7 @@ class StatisticsRouter(nn.Module):
 
     A mean alone cannot tell noise from rain from blur; mean magnitude and mean square can. All
     statistics are means and no convolution pads, so their expectation does not depend on the size
-    of the crop. A router trained with zero padding had come to rely on it: without it, it lost haze.
+    of the crop. A router trained with zero padding relied on it: without, it lost haze.
     """
 
     def __init__(self, widths: tuple[int, int], hidden: int, outputs: int) -> None:
