@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from cpl_edge.cli import track
 from cpl_edge.data.degradations import degrade
 from cpl_edge.data.images import IMAGE_SUFFIXES, read_photo
+from cpl_edge.data.variation import Variation, any_noise, darken, save_some
 from cpl_edge.errors import UserError
 
 
@@ -20,13 +21,24 @@ class ImageBank:
 
     Gathering by index instead of slicing image by image makes a batch one operation on any
     device; flips and transposition are part of the index.
+
+    Args:
+        images_HWC: clean uint8 RGB images.
+        device: where batches are made.
+        mix: whole-number share of each degradation in a batch; None for even shares.
+        variation: what happens to crops beside their degradation; None for nothing.
     """
 
     def __init__(
-        self, images_HWC: Sequence[np.ndarray], device: torch.device | str = "cpu"
+        self,
+        images_HWC: Sequence[np.ndarray],
+        device: torch.device | str = "cpu",
+        mix: Mapping[str, int] | None = None,
+        variation: Variation | None = None,
     ) -> None:
         if not images_HWC:
             raise UserError("the image bank is empty: give a folder with images")
+        self.mix, self.variation = mix, variation
         sizes = [image.shape[:2] for image in images_HWC]
         offsets = np.cumsum([0, *(h * w for h, w in sizes)])[:-1]
         flat = np.concatenate([image.reshape(-1, 3) for image in images_HWC])
@@ -82,22 +94,43 @@ class ImageBank:
     def degraded(
         self, kinds: Sequence[str], count: int, size: int, generator: Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """A training batch: ``count`` crops, shared out evenly over the degradations.
+        """A training batch: ``count`` crops, shared out over the degradations.
 
         Returns:
             Degraded ``x_BCHW``, clean ``y_BCHW`` and the degradation's index ``label_B``.
+
+        Raises:
+            UserError: the mix names other degradations than ``kinds``.
         """
         y_BCHW, share = self.crops(count, size, generator)
         # Mostly the crop's true share of a photo, sometimes more: whole photos are seen as well.
         wider = float(torch.rand((), generator=generator, device=self.device)) ** 2
         extent = share + (1 - share) * wider
-        label_B = torch.arange(count, device=self.device) * len(kinds) // count
+        label_B = self._labels(kinds, count)
+        if self.variation:
+            y_BCHW = darken(y_BCHW, label_B, kinds, self.variation.exposure, generator)
         x_BCHW = torch.empty_like(y_BCHW)
         for index, kind in enumerate(kinds):
             mine = label_B == index
             if mine.any():
                 x_BCHW[mine] = degrade(y_BCHW[mine], kind, generator, extent)
+        if self.variation:
+            if "noise" in kinds:
+                mine = label_B == kinds.index("noise")
+                x_BCHW[mine] = any_noise(
+                    x_BCHW[mine], y_BCHW[mine], self.variation.sigma, generator
+                )
+            x_BCHW = save_some(x_BCHW, self.variation.jpeg, generator)
         return x_BCHW, y_BCHW, label_B
+
+    def _labels(self, kinds: Sequence[str], count: int) -> Tensor:
+        """Index of each crop's degradation, in order, by their shares."""
+        if self.mix is not None and set(self.mix) != set(kinds):
+            raise UserError(f"'mix' must give a share for each of {', '.join(kinds)}")
+        shares = torch.tensor([self.mix[kind] if self.mix else 1 for kind in kinds])
+        ends = shares.cumsum(0) * count
+        places = torch.arange(count) * shares.sum()
+        return torch.searchsorted(ends, places, right=True).to(self.device)
 
 
 def list_images(folders: Iterable[Path]) -> list[Path]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from cpl_edge.data.degradations import KINDS
+from cpl_edge.data.variation import Variation
 from cpl_edge.models.prompts import NegativeWeight
 from cpl_edge.recipe import Table, read_toml
 
@@ -64,6 +65,8 @@ class Recipe(Table):
         checkpoint_every: steps between checkpoints.
         validate_every: steps between validations.
         stages: crop schedule.
+        mix: whole-number share of each degradation in a batch; None for even shares.
+        variation: what happens to a crop beside its degradation; None for nothing.
     """
 
     folders: list[str] = Field(default_factory=lambda: ["train/bsds500", "train/sunhays80"])
@@ -85,6 +88,8 @@ class Recipe(Table):
     checkpoint_every: Positive = 500
     validate_every: Positive = 2_000
     stages: list[Stage] = Field(default_factory=lambda: [Stage()])
+    mix: dict[str, Positive] | None = None
+    variation: Variation | None = None
 
     @model_validator(mode="after")
     def _stages_in_order(self) -> Recipe:
@@ -122,12 +127,14 @@ class StudentRecipe(Recipe):
     Attributes:
         network: what kind of recipe this is.
         student: a preset of :data:`cpl_edge.models.zoo.STUDENTS`.
+        weights: a trained student of the same shape to start from; None for random weights.
         routing_weight: weight of the cross-entropy between router and degradation.
         distil: what to learn from a teacher; None for nothing.
     """
 
     network: Literal["student"] = "student"
     student: str = "s"
+    weights: str | None = None
     routing_weight: Weight = 0.01
     distil: Distillation | None = None
 

@@ -63,7 +63,7 @@ def train(
     images = load_images([*training, *held_out])
     folder = out or Path("runs") / Path(recipe_name).stem
     with join_processes(device) as (processes, place):
-        bank = ImageBank(images[: len(training)], place)
+        bank = ImageBank(images[: len(training)], place, recipe.mix, recipe.variation)
         validation = VALIDATIONS[task.kind](images[len(training) :], task.degradations, place)
         trainer = Trainer(task, bank, validation, folder, processes)
         finished = trainer.run(max_minutes)

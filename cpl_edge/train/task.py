@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from cpl_edge.errors import UserError
 from cpl_edge.losses.reconstruction import RECONSTRUCTION
 from cpl_edge.models.student import PromptedBlock, Student
-from cpl_edge.models.zoo import create_student, save_student
+from cpl_edge.models.zoo import create_student, load_student, save_student
 from cpl_edge.train.recipe import Recipe, StudentRecipe
 
 
@@ -93,6 +94,13 @@ class StudentTask(Task):
         super().__init__(recipe)
         self.routing_weight = recipe.routing_weight
         self.network = create_student(recipe.student, recipe.seed)
+        if recipe.weights:
+            trained = load_student(recipe.weights)
+            if trained.config != self.network.config:
+                raise UserError(
+                    f"'weights' {recipe.weights} is another kind of student than {recipe.student}"
+                )
+            self.network.load_state_dict(trained.state_dict())
         self.degradations = self.network.config.degradations
 
     def forward(

@@ -1,0 +1,88 @@
+"""What real photos have beside a degradation: a JPEG's marks, a dark scene, any noise.
+
+For training alone; the evaluation suites stay as they are. Every function takes and gives float
+RGB in [0, 1], multiples of 1/255 where a camera's file would be, and draws from the caller's
+generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor
+
+from cpl_edge.data.degradations import add_noise, uniform
+from cpl_edge.data.jpeg import jpeg
+from cpl_edge.recipe import Table
+
+Share = Annotated[float, Field(ge=0, le=1)]
+JPEG_QUALITIES = (75.0, 98.0)
+EXPOSURE_GAINS = (0.5, 1.0)
+EXPOSURE_GAMMAS = (1.0, 1.4)
+LARGEST_SIGMA = 60.0
+# Haze brightens what it covers, and low light is darkness: neither has a dark scene of its own.
+EXPOSED_ALREADY = ("haze", "lowlight")
+
+
+class Variation(Table):
+    """Shares of crops that differ from what the evaluation suites show.
+
+    Without them a student took a JPEG's ringing for rain and dark photos for low light.
+
+    Attributes:
+        jpeg: of all crops, saved as a camera's JPEG after the degradation.
+        exposure: of all but haze and low light, darkened before the degradation.
+        sigma: of the noisy ones, with any strength from none to 60 instead of 15, 25 or 50.
+    """
+
+    jpeg: Share = 0.0
+    exposure: Share = 0.0
+    sigma: Share = 0.0
+
+
+def darken(
+    x_BCHW: Tensor, label_B: Tensor, kinds: Sequence[str], share: float, generator: Generator
+) -> Tensor:
+    """Some scenes darker, (gain x)^gamma, apart from those of :data:`EXPOSED_ALREADY`.
+
+    Args:
+        x_BCHW: clean crops.
+        label_B: index of each crop's degradation.
+        kinds: names of the degradations.
+        share: probability of a darker scene.
+        generator: on the crops' device.
+    """
+    b = len(x_BCHW)
+    chosen_B = uniform(b, 0.0, 1.0, generator) < share
+    for kind in EXPOSED_ALREADY:
+        if kind in kinds:
+            chosen_B &= label_B != kinds.index(kind)
+    gain_B = uniform(b, *EXPOSURE_GAINS, generator)[:, None, None, None]
+    gamma_B = uniform(b, *EXPOSURE_GAMMAS, generator)[:, None, None, None]
+    return torch.where(chosen_B[:, None, None, None], (x_BCHW * gain_B) ** gamma_B, x_BCHW)
+
+
+def any_noise(x_BCHW: Tensor, y_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
+    """Some of the noisy ``x_BCHW`` made anew from clean ``y_BCHW`` with a sigma of 0 to 60."""
+    b = len(x_BCHW)
+    chosen_B = uniform(b, 0.0, 1.0, generator) < share
+    noisy = add_noise(y_BCHW, uniform(b, 0.0, LARGEST_SIGMA, generator), generator)
+    return torch.where(chosen_B[:, None, None, None], _file(noisy), x_BCHW)
+
+
+def save_some(x_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
+    """Some images as a JPEG of camera quality would keep them."""
+    b = len(x_BCHW)
+    chosen_B = uniform(b, 0.0, 1.0, generator) < share
+    quality_B = uniform(b, *JPEG_QUALITIES, generator)
+    if chosen_B.any():
+        x_BCHW = x_BCHW.clone()
+        x_BCHW[chosen_B] = _file(jpeg(x_BCHW[chosen_B], quality_B[chosen_B]))
+    return x_BCHW
+
+
+def _file(x_BCHW: Tensor) -> Tensor:
+    return (x_BCHW.clamp(0, 1) * 255).round() / 255
