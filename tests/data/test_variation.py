@@ -1,0 +1,96 @@
+import pytest
+import torch
+
+from cpl_edge.data.degradations import degrade
+from cpl_edge.data.patches import ImageBank
+from cpl_edge.data.variation import Variation, any_noise, darken, save_some
+from cpl_edge.errors import UserError
+
+KINDS = ("noise", "blur", "rain", "haze", "lowlight")
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(name="scene_BCHW", scope="module")
+def smooth_scenes():
+    """50 smooth scenes of middle brightness."""
+    coarse = torch.rand(50, 3, 4, 4, generator=rng(9)) * 0.4 + 0.4
+    return torch.nn.functional.interpolate(coarse, size=48, mode="bicubic").clamp(0, 1)
+
+
+def labels():
+    return torch.arange(50) // 10  # ten of each degradation
+
+
+def test_scenes_are_darkened_but_not_under_haze_or_in_low_light(scene_BCHW):
+    darker = darken(scene_BCHW, labels(), KINDS, 1.0, rng())
+    change_B = (darker - scene_BCHW).mean((1, 2, 3))
+    assert (change_B[:30] < 0).all()
+    assert torch.equal(darker[30:], scene_BCHW[30:])
+    # gain 0.5-1 and gamma 1-1.4 of 0.4-0.8
+    assert 0.5**1.4 * 0.4**1.4 < darker[:30].mean((1, 2, 3)).min()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_as_many_scenes_are_darkened_as_the_share_says(scene_BCHW, share):
+    scenes = scene_BCHW.repeat(8, 1, 1, 1)
+    darker = darken(scenes, torch.zeros(400).long(), ("noise",), share, rng())
+    changed = (darker != scenes).flatten(1).any(1).float().mean()
+    assert abs(float(changed) - share) <= (0.07 if share else 0)
+
+
+def test_noise_of_any_strength_is_of_the_clean_image(scene_BCHW):
+    noisy = degrade(scene_BCHW, "noise", rng())
+    assert torch.equal(any_noise(noisy, scene_BCHW, 0.0, rng()), noisy)
+    varied = any_noise(noisy, scene_BCHW, 1.0, rng())
+    sigma_B = (varied - scene_BCHW).std((1, 2, 3)) * 255
+    assert sigma_B.min() < 5
+    assert 40 < sigma_B.max() < 62
+    assert sigma_B.sort().values.diff().max() < 8  # spread out, not three strengths
+    assert torch.allclose(varied * 255, (varied * 255).round(), atol=1e-3)
+
+
+def test_some_images_are_saved_as_jpeg(scene_BCHW):
+    noisy = degrade(scene_BCHW, "noise", rng())
+    assert torch.equal(save_some(noisy, 0.0, rng()), noisy)
+    saved = save_some(noisy, 1.0, rng())
+    # 4:2:0 averages chroma: the noise of opposite colours shrinks, that of brightness stays.
+    chroma = [(x[:, 0] - x[:, 2]).diff(dim=-1).std() for x in (noisy, saved)]
+    luma = [x.mean(1).diff(dim=-1).std() for x in (noisy, saved)]
+    assert chroma[1] < 0.7 * chroma[0]
+    assert luma[1] > 0.8 * luma[0]
+    assert torch.allclose(saved * 255, (saved * 255).round(), atol=1e-3)
+
+
+def test_a_bank_varies_what_it_degrades():
+    bank_of = [torch.randint(60, 200, (64, 64, 3), generator=rng(n)).byte().numpy() for n in (1, 2)]
+    plain = ImageBank(bank_of)
+    bank = ImageBank(bank_of, variation=Variation(jpeg=1.0, exposure=1.0, sigma=1.0))
+    x_BCHW, y_BCHW, label_B = bank.degraded(KINDS, 50, 32, rng())
+    _, clean, _ = plain.degraded(KINDS, 50, 32, rng())
+    assert torch.equal(label_B, labels())
+    # The target is the darker scene: noise is to be removed, not darkness.
+    assert (y_BCHW[:30].mean((1, 2, 3)) < clean[:30].mean((1, 2, 3))).all()
+    assert torch.equal(y_BCHW[30:], clean[30:])
+    assert x_BCHW.min() >= 0
+    assert x_BCHW.max() <= 1
+
+
+def test_no_variation_draws_the_same_batches_as_before():
+    image = torch.randint(0, 256, (64, 64, 3), generator=rng(1)).byte().numpy()
+    one, other = ImageBank([image]), ImageBank([image], mix=dict.fromkeys(KINDS, 2))
+    for a, b in zip(one.degraded(KINDS, 7, 32, rng()), other.degraded(KINDS, 7, 32, rng()),
+                    strict=True):  # fmt: skip
+        assert torch.equal(a, b)
+    assert one.degraded(KINDS, 7, 32, rng())[2].tolist() == [k * 5 // 7 for k in range(7)]
+
+
+def test_a_mix_shares_a_batch_out():
+    image = torch.randint(0, 256, (64, 64, 3), generator=rng(1)).byte().numpy()
+    mix = {"noise": 4, "blur": 6, "rain": 4, "haze": 3, "lowlight": 3}
+    bank = ImageBank([image], mix=mix)
+    assert bank.degraded(KINDS, 20, 32, rng())[2].bincount().tolist() == list(mix.values())
+    with pytest.raises(UserError, match="'mix' must give a share for each of noise, jpeg"):
+        bank.degraded(("noise", "jpeg"), 20, 32, rng())
