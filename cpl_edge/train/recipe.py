@@ -44,7 +44,9 @@ class Recipe(Table):
     """What students and teachers have in common.
 
     Attributes:
-        folders: clean images, folders below ``--data``.
+        folders: clean images, folders below ``--data``, which are degraded on the fly.
+        layout: train on this published dataset instead, a name of
+            :data:`cpl_edge.data.layouts.LAYOUTS`; ``--data`` is then its folder or a packed bank.
         holdout: every how many images one is held out for the validation curve.
         steps: optimiser steps.
         optimiser: ``muon`` (convolution weights; AdamW for the rest) or ``adamw``.
@@ -65,11 +67,15 @@ class Recipe(Table):
         checkpoint_every: steps between checkpoints.
         validate_every: steps between validations.
         stages: crop schedule.
-        mix: whole-number share of each degradation in a batch; None for even shares.
+        mix: whole-number share of each degradation in a batch; None for even shares, with a layout
+            for those of its repeats.
         variation: what happens to a crop beside its degradation; None for nothing.
     """
 
     folders: list[str] = Field(default_factory=lambda: ["train/bsds500", "train/sunhays80"])
+    layout: Literal["3tasks", "5tasks", "7tasks", "allweather", "cdd11", "weatherbench"] | None = (
+        None
+    )
     holdout: Positive = 37
     steps: Positive = 60_000
     optimiser: Literal["muon", "adamw"] = "muon"
@@ -96,6 +102,12 @@ class Recipe(Table):
         starts = [stage.start for stage in self.stages]
         if not starts or starts[0] != 0 or starts != sorted(set(starts)):
             raise ValueError("stages must start at 0 and rise")
+        return self
+
+    @model_validator(mode="after")
+    def _variation_varies_what_is_made(self) -> Recipe:
+        if self.layout and self.variation:
+            raise ValueError("variation is for folders of clean images: leave it out with a layout")
         return self
 
     def stage(self, step: int) -> Stage:
@@ -151,7 +163,8 @@ class TeacherRecipe(Recipe):
     Attributes:
         network: what kind of recipe this is.
         teacher: a preset of :data:`cpl_edge.models.promptir.PRESETS`.
-        degradations: what to train on, keys of :data:`cpl_edge.data.degradations.KINDS`.
+        degradations: what to train on, keys of :data:`cpl_edge.data.degradations.KINDS`; a layout
+            brings its own.
         prompt: ``spm``, ``soft``, ``none`` or ``dppd``.
         prompts: prompts of each site.
         top_k: prompts that ``spm`` selects.

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cpl_edge.cli import write_json
+from cpl_edge.data.pairs import PairBank
 from cpl_edge.data.patches import ImageBank, list_images, load_images
 from cpl_edge.errors import UserError
 from cpl_edge.machine import machine, versions
 from cpl_edge.train.distil import DistilTask
 from cpl_edge.train.loop import Trainer
+from cpl_edge.train.pairs import open_pairs
 from cpl_edge.train.processes import join_processes
-from cpl_edge.train.recipe import StudentRecipe, TeacherRecipe, read_recipe
+from cpl_edge.train.recipe import Recipe, StudentRecipe, TeacherRecipe, read_recipe
 from cpl_edge.train.task import StudentTask, Task
 from cpl_edge.train.teacher import TeacherTask
 from cpl_edge.train.validation import StudentValidation, TeacherValidation, Validation
@@ -46,25 +49,27 @@ def train(
     if steps is not None:
         recipe = recipe.model_copy(update={"steps": steps})
     if data is None:
-        raise UserError(
-            f"say with --data FOLDER where the images are: it must hold {', '.join(recipe.folders)}"
-        )
+        holds = f"layout {recipe.layout}" if recipe.layout else ", ".join(recipe.folders)
+        raise UserError(f"say with --data FOLDER where the images are: it must hold {holds}")
     if device not in ("cpu", "cuda"):
         raise UserError(f"no device {device!r}: use --device cpu or --device cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("there is no CUDA device: use --device cpu")
     torch.set_num_threads(threads)
-    files = list_images([data / folder for folder in recipe.folders])
-    held_out = files[:: recipe.holdout]
-    training = [path for path in files if path not in set(held_out)]
-    if not training:
-        raise UserError("no image is left to train on: raise 'holdout' or add images")
-    task = create_task(recipe)
-    images = load_images([*training, *held_out])
     folder = out or Path("runs") / Path(recipe_name).stem
+    # What is wrong with photos is told before a network is made or a process waits.
+    photos = None if recipe.layout else _read_photos(recipe, data)
+    task = create_task(recipe)
+    curve = VALIDATIONS[task.kind]
+    bank: ImageBank | PairBank
     with join_processes(device) as (processes, place):
-        bank = ImageBank(images[: len(training)], place, recipe.mix, recipe.variation)
-        validation = VALIDATIONS[task.kind](images[len(training) :], task.degradations, place)
+        if photos is None:
+            bank, validation = open_pairs(
+                recipe, data, folder.parent, task.degradations, curve, place, processes
+            )
+        else:
+            bank = ImageBank(photos[0], place, recipe.mix, recipe.variation)
+            validation = curve(photos[1], task.degradations, place)
         trainer = Trainer(task, bank, validation, folder, processes)
         finished = trainer.run(max_minutes)
     result = {
@@ -73,7 +78,7 @@ def train(
         "step": trainer.step,
         "steps": recipe.steps,
         "seconds": round(trainer.seconds, 1),
-        "images": len(training),
+        "images": len(bank),
         "folder": str(folder),
         "threads": threads,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
@@ -84,6 +89,17 @@ def train(
     if processes.rank == 0:
         write_json(folder / "run.json", result)
     return result
+
+
+def _read_photos(recipe: Recipe, data: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Clean photos to train on, and held-out ones."""
+    files = list_images([data / folder for folder in recipe.folders])
+    held_out = files[:: recipe.holdout]
+    training = [path for path in files if path not in set(held_out)]
+    if not training:
+        raise UserError("no image is left to train on: raise 'holdout' or add images")
+    images = load_images([*training, *held_out])
+    return images[: len(training)], images[len(training) :]
 
 
 def create_task(recipe: StudentRecipe | TeacherRecipe) -> Task:

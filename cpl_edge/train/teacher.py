@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor, nn
 
+from cpl_edge.data.layouts import find_layout
 from cpl_edge.losses.contrastive import ContrastiveRegularisation
 from cpl_edge.losses.features import FilterBank, Vgg16Features
 from cpl_edge.losses.reconstruction import RECONSTRUCTION
@@ -35,7 +36,8 @@ class TeacherTask(Task):
 
     def __init__(self, recipe: TeacherRecipe) -> None:
         super().__init__(recipe)
-        self.degradations = recipe.degradations
+        layout = recipe.layout and find_layout(recipe.layout)
+        self.degradations = layout.tasks if layout else recipe.degradations
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.network = create_promptir(

@@ -20,7 +20,8 @@ class Validation:
     """PSNR per degradation on whole held-out images, and what a kind of network adds to it.
 
     Args:
-        images_HWC: clean uint8 RGB images; the top-left part of at most ``side`` is used.
+        images_HWC: clean uint8 RGB images; the top-left part of at most ``side`` is used. Pairs
+            that exist already come by :meth:`add`.
         kinds: degradations to apply.
         device: where to validate.
         side: largest side in pixels.
@@ -36,21 +37,17 @@ class Validation:
         device: torch.device | str = "cpu",
         side: int = 320,
     ) -> None:
-        self.kinds = tuple(kinds)
+        self.kinds, self.side = tuple(kinds), side
         self.pairs: list[tuple[str, Tensor, Tensor]] = []
         for seed, image in enumerate(images_HWC):
-            h, w = (min(side, size // 16 * 16) for size in image.shape[:2])
-            if not h * w:
-                raise UserError(
-                    f"a held-out image of {image.shape[1]}x{image.shape[0]} is too small"
-                )
-            part = torch.from_numpy(np.ascontiguousarray(image[:h, :w])).to(device)
-            clean = (part.permute(2, 0, 1)[None].float() / 255).contiguous(
-                memory_format=torch.channels_last
-            )
+            clean = as_batch(image, side).to(device)
             for kind in kinds:
                 generator = torch.Generator(device).manual_seed(seed)
-                self.pairs.append((kind, degrade(clean, kind, generator), clean))
+                self.add(kind, degrade(clean, kind, generator), clean)
+
+    def add(self, kind: str, x_BCHW: Tensor, y_BCHW: Tensor) -> None:
+        """Validate one more pair: a degraded image on the device and its clean one."""
+        self.pairs.append((kind, x_BCHW, y_BCHW))
 
     @torch.no_grad()
     def run(self, network: nn.Module) -> dict[str, dict[str, Any]]:
@@ -66,6 +63,8 @@ class Validation:
         network.train(was_training)
         rows = {}
         for kind, values in figures.items():
+            if not values:  # a dataset too small to hold one of this task out
+                continue
             before, after = np.mean(values, 0).round(3).tolist()
             rows[kind] = {"before": before, "after": after, **self.summary(seen[kind])}
         return rows
@@ -120,6 +119,26 @@ class TeacherValidation(Validation):
                 for most_I, n in zip(most, counts, strict=True)
             ]
         }
+
+
+def as_batch(image_HWC: np.ndarray, side: int) -> Tensor:
+    """The top-left part of an image, float RGB ``x_BCHW`` in [0, 1] in channels-last memory.
+
+    Args:
+        image_HWC: uint8 RGB.
+        side: largest side; both are cut to multiples of 16.
+
+    Raises:
+        UserError: the image is smaller than 16 pixels.
+    """
+    h, w = (min(side, size // 16 * 16) for size in image_HWC.shape[:2])
+    if not h * w:
+        raise UserError(
+            f"a held-out image of {image_HWC.shape[1]}x{image_HWC.shape[0]} is too small"
+        )
+    part = torch.from_numpy(np.ascontiguousarray(image_HWC[:h, :w]))
+    x_BCHW = part.permute(2, 0, 1)[None].float() / 255
+    return x_BCHW.contiguous(memory_format=torch.channels_last)
 
 
 def _psnr(x: Tensor, y: Tensor) -> float:

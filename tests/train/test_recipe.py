@@ -58,7 +58,7 @@ def test_what_is_not_said_has_its_default(read):
 def test_an_unknown_key_is_answered_with_the_nearest(read, text, key, near):
     message = refusal(read, text)
     assert f"unknown key {key!r}" in message
-    assert (f"did you mean {near!r}?" if near else "choose from folders, holdout") in message
+    assert (f"did you mean {near!r}?" if near else "choose from folders, layout") in message
 
 
 def test_a_stages_key_outside_a_stage_is_not_answered_with_itself(read):
