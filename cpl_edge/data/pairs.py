@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from cpl_edge.data.bank import Bank
+from cpl_edge.data.crops import draw, window_index
 from cpl_edge.data.degradations import degrade
 from cpl_edge.data.mio import MIO
 from cpl_edge.data.pairing import Item
@@ -128,23 +129,11 @@ class PairBank:
             raise UserError(f"crops of {size} do not fit {name}, whose shorter side is {side}")
         device = self.device
 
-        def draw(limits_B: Tensor) -> Tensor:
-            fractions = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
-            return (fractions * limits_B).long()
-
         fractions = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
         group_B = torch.searchsorted(self.cumulative, fractions, right=True)
         group_B = group_B.clamp_max(len(self.groups) - 1)  # the last sum may be 1 - 1e-16
-        item_B = self.firsts[group_B] + draw(self.counts[group_B])
-        h_B, w_B = self.sizes[item_B].unbind(1)
-        top_B, left_B = draw(h_B - size + 1), draw(w_B - size + 1)
-        flip = torch.randint(2, (3, count, 1, 1), generator=generator, device=device)
-        steps = torch.arange(size, device=device)
-        i, j = steps[None, :, None], steps[None, None, :]
-        i, j = torch.where(flip[0] > 0, size - 1 - i, i), torch.where(flip[1] > 0, size - 1 - j, j)
-        rows, columns = torch.where(flip[2] > 0, j, i), torch.where(flip[2] > 0, i, j)
-        rows, columns = rows + top_B[:, None, None], columns + left_B[:, None, None]
-        index_BHW = rows * w_B[:, None, None] + columns
+        item_B = self.firsts[group_B] + draw(self.counts[group_B], generator)
+        index_BHW = window_index(self.sizes[item_B], size, generator)
         index_2BHW = (index_BHW + self.offsets[:, item_B, None, None]).to(self.pixels.device)
         crops_2BHWC = self.pixels[index_2BHW].to(device).float() / 255
         x_BCHW, y_BCHW = crops_2BHWC.permute(0, 1, 4, 2, 3).unbind()

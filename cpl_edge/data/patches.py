@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from cpl_edge.cli import track
+from cpl_edge.data.crops import draw, window_index
 from cpl_edge.data.degradations import degrade
 from cpl_edge.data.images import IMAGE_SUFFIXES, read_photo
 from cpl_edge.data.variation import Variation, any_noise, darken, save_some
@@ -72,22 +73,10 @@ class ImageBank:
         smallest = int(self.sizes.min())
         if smallest < size:
             raise UserError(f"crops of {size} do not fit an image whose side is {smallest}")
-        device = self.device
-
-        def draw(limits_B: Tensor) -> Tensor:
-            fractions = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
-            return (fractions * limits_B).long()
-
-        image_B = draw(torch.full((count,), len(self), device=device))
-        h_B, w_B = self.sizes[image_B].unbind(1)
-        top_B, left_B = draw(h_B - size + 1), draw(w_B - size + 1)
-        flip = torch.randint(2, (3, count, 1, 1), generator=generator, device=device)
-        steps = torch.arange(size, device=device)
-        i, j = steps[None, :, None], steps[None, None, :]
-        i, j = torch.where(flip[0] > 0, size - 1 - i, i), torch.where(flip[1] > 0, size - 1 - j, j)
-        rows, columns = torch.where(flip[2] > 0, j, i), torch.where(flip[2] > 0, i, j)
-        rows, columns = rows + top_B[:, None, None], columns + left_B[:, None, None]
-        index_BHW = self.offsets[image_B, None, None] + rows * w_B[:, None, None] + columns
+        image_B = draw(torch.full((count,), len(self), device=self.device), generator)
+        index_BHW = self.offsets[image_B, None, None] + window_index(
+            self.sizes[image_B], size, generator
+        )
         x_BHWC = self.pixels[index_BHW].float() / 255
         return x_BHWC.permute(0, 3, 1, 2), min(1.0, size / float(self.sizes.double().mean()))
 
