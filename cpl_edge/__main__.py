@@ -19,7 +19,10 @@ VERBS = {
     "quantize": "Which precision each target does, and where rounding costs.",
     "data": "Check dataset folders, and pack their images for training.",
     "train": "Train a network from a recipe.",
-    "benchmark": "Time and memory of restoring a whole photo.",
+    "search": "Train candidates for a student on one budget and compare them.",
+    "benchmark": "Latency and memory of builds and peers, and of whole photos.",
+    "profile": "Where the time goes, by operator and module; imports files from devices.",
+    "report": "One page that shows what was measured, as HTML and Markdown.",
 }
 
 

@@ -51,7 +51,7 @@ def read_toml(name_or_path: str, table: type[T], kind: str, word: str = "recipe"
         # As JSON, because there an array may be a tuple even when types are strict.
         return table.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error, table)}") from error
+        raise UserError(f"{path}: {explain(error, table)}") from error
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -73,7 +73,7 @@ def _find(name_or_path: str, kind: str, word: str) -> Path:
     return path
 
 
-def _explain(error: ValidationError, table: type[Table]) -> str:
+def explain(error: ValidationError, table: type[Table]) -> str:
     """One mistake in one line: a wrong key before what its absence causes."""
     errors = error.errors()
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])

@@ -12,7 +12,7 @@ from pathlib import Path
 from cpl_edge.errors import UserError
 
 PACKAGE = Path(__file__).parent
-KINDS = ("benchmarks", "export", "quantize", "train", "weights")
+KINDS = ("benchmarks", "benchmarks/latency", "export", "quantize", "train", "weights")
 
 
 def shipped_folder(kind: str) -> Path:

@@ -28,10 +28,16 @@ BELOW = {
     "report": ["benchmark", "profile"],
     "serve": ["restore"],
     "demo": ["evaluate"],
+    "search": ["train", "export", "benchmark"],
 }
 # Files that may do more, each with its reason.
 EXCEPTIONS = {
     "runtimes/torch.py": {"models"},  # the torch runtime runs the network itself
+    "evaluate/prompts_networks.py": {"models"},  # it forces prompts on the networks themselves
+    "benchmark/peers.py": {"models"},  # it exports the networks that are compared with
+    "profile/sources/torch.py": {"models"},  # it profiles the network itself
+    "train/qat.py": {"quantize"},  # it trains a student in the simulation of a quantised one
+    "quantize/latency.py": {"export", "runtimes"},  # it times builds, to say what a recipe costs
     "benchmark/training.py": {"losses", "models", "train"},  # it times the training itself
 }
 # Ground that every room stands on.

@@ -1,5 +1,6 @@
-"""python -m cpl_edge.benchmark: what restoring a photo costs on this machine."""
+"""python -m cpl_edge.benchmark: what restoring costs on this machine, in time and memory."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,41 +10,92 @@ from cpl_edge.cli import Debug, Json, verb, write_json
 
 @verb
 def main(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILES",
+            help="Model files, build folders or shipped students to measure beside the builds.",
+            show_default=False,
+        ),
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Time builds and peers: default, or a TOML file."),
+    ] = None,
     photo: Annotated[
-        str, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the photo in pixels.")
-    ] = "4000x3000",
+        str | None,
+        typer.Option(metavar="WIDTHxHEIGHT", help="Restore one photo of this size in pixels."),
+    ] = None,
+    photo_suite: Annotated[
+        bool, typer.Option("--photo-suite", help="Restore photos of the suite's sizes.")
+    ] = False,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A.json B.json", help="Compare two results; exit 1 if B is slower."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Short and marked as quick.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Limit a suite's run; slow models give way first.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads instead of the suite's; photos: 2.")
+    ] = None,
     model: Annotated[
         str,
-        typer.Option(metavar="MODEL", help="Model file, build folder or a shipped student's name."),
+        typer.Option(metavar="MODEL", help="Of photos: a model file, build folder or student."),
     ] = "s",
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+    builds: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where builds lie; peers are kept there too.")
+    ] = Path("build"),
+    only_files: Annotated[
+        bool, typer.Option("--only-files", help="Measure FILES and no other builds.")
+    ] = False,
+    peers: Annotated[bool, typer.Option(help="Measure the suite's peers.")] = True,
+    results: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where results go, each to a new file.")
+    ] = Path("benchmarks/results"),
+    threshold: Annotated[
+        float, typer.Option(help="Of --compare: the ratio from which a build is slower.")
+    ] = 1.05,
+    reference: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of --compare: divide by this row's time.")
+    ] = None,
     json_path: Json = None,
     debug: Debug = False,
 ) -> None:
-    """Restore a synthetic photo in a fresh process; print its time and memory."""
-    import re
-    from dataclasses import asdict
-
-    from cpl_edge.benchmark.photo import measure_photo
+    """Measure latency and memory: of builds and peers, or of whole photos; or compare results."""
+    from cpl_edge.benchmark import commands
     from cpl_edge.errors import UserError
-    from cpl_edge.machine import machine, versions
-    from cpl_edge.runtimes import find_model, open_runtime
 
-    size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", photo)
-    if size is None or "0" in size.groups():
-        raise UserError(f"{photo!r} is no size: give --photo WIDTHxHEIGHT, such as 4000x3000")
-    path = find_model(model)
-    open_runtime(path, threads).close()  # what is wrong with it is told here, in one line
-    cost = measure_photo(path, int(size[1]), int(size[2]), threads)
-    print(f"{path}, {threads} threads, {cost.width}x{cost.height} pixels, {cost.tiles} tiles")
-    print(f"total      {cost.total_seconds:8.2f} s")
-    print(f"network    {cost.network_seconds:8.2f} s   total is {cost.ratio:.3f} times this")
-    print(f"peak       {cost.peak_mb:8.0f} MB  {cost.beyond_mb:.0f} MB beyond the runtime's own")
-    measured = asdict(cost) | {"ratio": cost.ratio, "beyond_mb": cost.beyond_mb}
-    write_json(
-        json_path,
-        {"model": path.name} | measured | {"machine": machine(), "versions": versions()},
-    )
+    asked = [suite is not None and not photo_suite, photo is not None, photo_suite]
+    if sum([*asked, compare is not None]) != 1:
+        raise UserError("choose one of --suite default, --photo, --photo-suite and --compare")
+    if files and (suite is None or photo_suite):
+        raise UserError("FILES are measured by --suite; photos take --model")
+    if compare is not None:
+        done = commands.compare_results(*compare, threshold, reference)
+    elif photo is not None:
+        done = commands.one_photo(photo, model, threads or 2)
+    elif photo_suite:
+        done = commands.photo_suite(suite or "default", model, threads or 2, results, quick)
+    else:
+        assert suite is not None
+        done = commands.latency(
+            suite,
+            files or [],
+            threads=threads,
+            builds=builds,
+            only_files=only_files,
+            peers=peers,
+            quick=quick,
+            minutes=minutes,
+            results=results,
+        )
+    write_json(json_path, done.values)
+    if done.failure is not None:
+        from cpl_edge.errors import GateFailed
+
+        raise GateFailed(done.failure)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,15 @@ from torch import Generator, Tensor
 
 from cpl_edge.cli import track
 from cpl_edge.data.crops import draw, window_index
-from cpl_edge.data.degradations import degrade
+from cpl_edge.data.degradations import degrade, uniform
 from cpl_edge.data.images import IMAGE_SUFFIXES, read_photo
-from cpl_edge.data.variation import Variation, any_noise, darken, save_some
+from cpl_edge.data.variation import (
+    EXPOSED_ALREADY,
+    Variation,
+    any_noise,
+    darken,
+    save_some,
+)
 from cpl_edge.errors import UserError
 
 
@@ -97,18 +103,20 @@ class ImageBank:
         extent = share + (1 - share) * wider
         label_B = self._labels(kinds, count)
         if self.variation:
-            y_BCHW = darken(y_BCHW, label_B, kinds, self.variation.exposure, generator)
+            noisy_B = label_B == (kinds.index("noise") if "noise" in kinds else -1)
+            clean_B = noisy_B & (uniform(count, 0.0, 1.0, generator) < self.variation.clean)
+            exposed = [kinds.index(kind) for kind in EXPOSED_ALREADY if kind in kinds]
+            may_B = ~clean_B & ~torch.isin(label_B, label_B.new_tensor(exposed))
+            y_BCHW = darken(y_BCHW, may_B, self.variation.exposure, generator)
         x_BCHW = torch.empty_like(y_BCHW)
         for index, kind in enumerate(kinds):
             mine = label_B == index
             if mine.any():
                 x_BCHW[mine] = degrade(y_BCHW[mine], kind, generator, extent)
         if self.variation:
-            if "noise" in kinds:
-                mine = label_B == kinds.index("noise")
-                x_BCHW[mine] = any_noise(
-                    x_BCHW[mine], y_BCHW[mine], self.variation.sigma, generator
-                )
+            x_BCHW[noisy_B] = any_noise(
+                x_BCHW[noisy_B], y_BCHW[noisy_B], clean_B[noisy_B], self.variation.sigma, generator
+            )
             x_BCHW = save_some(x_BCHW, self.variation.jpeg, generator)
         return x_BCHW, y_BCHW, label_B
 

@@ -7,7 +7,6 @@ generator.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -22,8 +21,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 JPEG_QUALITIES = (75.0, 98.0)
 EXPOSURE_GAINS = (0.5, 1.0)
 EXPOSURE_GAMMAS = (1.0, 1.4)
-LARGEST_SIGMA = 60.0
-# Haze brightens what it covers, and low light is darkness: neither has a dark scene of its own.
+LARGEST_SIGMA, INVISIBLE_SIGMA = 60.0, 2.0
+# Haze brightens what it covers, and low light is darkness: neither has a dark scene of its own. Nor
+# has a clean photo: with nothing but darkness in it, it would be a low light.
 EXPOSED_ALREADY = ("haze", "lowlight")
 
 
@@ -34,43 +34,52 @@ class Variation(Table):
 
     Attributes:
         jpeg: of all crops, saved as a camera's JPEG after the degradation.
-        exposure: of all but haze and low light, darkened before the degradation.
+        exposure: of all but haze, low light and clean ones, darkened before the degradation.
         sigma: of the noisy ones, with any strength from none to 60 instead of 15, 25 or 50.
+        clean: of the noisy ones, with a sigma of 0 to 2: a photo without a fault should be taken
+            for weak noise, whose restoration hardly changes it.
     """
 
     jpeg: Share = 0.0
     exposure: Share = 0.0
     sigma: Share = 0.0
+    clean: Share = 0.0
 
 
-def darken(
-    x_BCHW: Tensor, label_B: Tensor, kinds: Sequence[str], share: float, generator: Generator
-) -> Tensor:
-    """Some scenes darker, (gain x)^gamma, apart from those of :data:`EXPOSED_ALREADY`.
+def darken(x_BCHW: Tensor, may_B: Tensor, share: float, generator: Generator) -> Tensor:
+    """Some scenes darker, (gain x)^gamma.
 
     Args:
         x_BCHW: clean crops.
-        label_B: index of each crop's degradation.
-        kinds: names of the degradations.
+        may_B: which of them may be darkened.
         share: probability of a darker scene.
         generator: on the crops' device.
     """
     b = len(x_BCHW)
-    chosen_B = uniform(b, 0.0, 1.0, generator) < share
-    for kind in EXPOSED_ALREADY:
-        if kind in kinds:
-            chosen_B &= label_B != kinds.index(kind)
+    chosen_B = (uniform(b, 0.0, 1.0, generator) < share) & may_B
     gain_B = uniform(b, *EXPOSURE_GAINS, generator)[:, None, None, None]
     gamma_B = uniform(b, *EXPOSURE_GAMMAS, generator)[:, None, None, None]
     return torch.where(chosen_B[:, None, None, None], (x_BCHW * gain_B) ** gamma_B, x_BCHW)
 
 
-def any_noise(x_BCHW: Tensor, y_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
-    """Some of the noisy ``x_BCHW`` made anew from clean ``y_BCHW`` with a sigma of 0 to 60."""
+def any_noise(
+    x_BCHW: Tensor, y_BCHW: Tensor, clean_B: Tensor, sigma: float, generator: Generator
+) -> Tensor:
+    """Some of the noisy images with another strength.
+
+    Args:
+        x_BCHW: noisy crops.
+        y_BCHW: the clean ones that they were made of.
+        clean_B: which get a sigma from 0 to :data:`INVISIBLE_SIGMA`.
+        sigma: probability of a sigma from 0 to :data:`LARGEST_SIGMA` for the others.
+        generator: on the crops' device.
+    """
     b = len(x_BCHW)
-    chosen_B = uniform(b, 0.0, 1.0, generator) < share
-    noisy = add_noise(y_BCHW, uniform(b, 0.0, LARGEST_SIGMA, generator), generator)
-    return torch.where(chosen_B[:, None, None, None], _file(noisy), x_BCHW)
+    varied_B = uniform(b, 0.0, 1.0, generator) < sigma
+    sigma_B = uniform(b, 0.0, 1.0, generator)
+    largest_B = torch.where(clean_B, INVISIBLE_SIGMA, LARGEST_SIGMA)
+    noisy = add_noise(y_BCHW, sigma_B * largest_B, generator)
+    return torch.where((varied_B | clean_B)[:, None, None, None], _file(noisy), x_BCHW)
 
 
 def save_some(x_BCHW: Tensor, share: float, generator: Generator) -> Tensor:

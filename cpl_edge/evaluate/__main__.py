@@ -32,20 +32,51 @@ def main(
         ),
     ] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    prompts: Annotated[
+        bool,
+        typer.Option(
+            "--prompts",
+            help="Report which prompts are selected for what, and what forcing others does; for a "
+            "student's or teacher's weights. Suite: synthetic, if not given.",
+        ),
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Draw the --prompts report.")
+    ] = None,
     list_suites: Annotated[bool, typer.Option("--list", help="List the suites and exit.")] = False,
     json_path: Json = None,
     debug: Debug = False,
 ) -> None:
-    """Measure PSNR and SSIM before and after, per image and degradation."""
+    """Measure PSNR and SSIM before and after, per image and degradation; or report on prompts."""
     if list_suites:
         from cpl_edge.evaluate.suites import load_suite, suite_names
 
         for name in suite_names():
             print(f"{name:<12} {load_suite(name).about}")
         return
-    if suite is None:
-        from cpl_edge.errors import UserError
+    from cpl_edge.errors import UserError, require
 
+    if prompts:
+        if degradation != "auto":
+            raise UserError("--prompts forces every degradation in turn: leave --degradation out")
+        require("torch", extra="train")
+        from rich.console import Console
+
+        from cpl_edge.evaluate.prompts import report_prompts
+        from cpl_edge.evaluate.prompts_report import print_prompts, prompts_to_json
+
+        found = report_prompts(model, suite or "synthetic", data, limit, threads)
+        print_prompts(found, Console())
+        write_json(json_path, prompts_to_json(found))
+        if picture is not None:
+            from cpl_edge.evaluate.prompts_picture import draw_prompts
+
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            draw_prompts(found).save(picture, "PNG")
+        return
+    if picture is not None:
+        raise UserError("--picture draws the report of --prompts: add --prompts")
+    if suite is None:
         raise UserError("choose a suite with --suite NAME; --list shows them")
 
     from rich.console import Console

@@ -2,11 +2,14 @@
 
 The protocol of the AirNet and PromptIR line: RGB, data range 1, the network's float output clipped
 to [0, 1] and never rounded, images centre-cropped to a multiple of 16, the mean taken over images.
+Other tables count otherwise: on luma alone (all-weather), on rounded images, without a border
+(MiO100), with SSIM's original Gaussian window. A suite says which (docs/evaluation.md).
 """
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +17,13 @@ import numpy.typing as npt
 from cpl_edge.errors import UserError, require
 
 FloatImage = npt.NDArray[np.float32]
-SSIM_WINDOW = 7  # pixels a side: the default of scikit-image, hence of the published figures
+Window = Literal["uniform", "gaussian"]
+SSIM_WINDOW: dict[Window, int] = {"uniform": 7, "gaussian": 11}
+"""Pixels a side: scikit-image's default, and the window of Wang et al. 2004."""
 
 
 def crop_to_multiple(
-    image_HWC: npt.NDArray[np.uint8], multiple: int, minimum: int = SSIM_WINDOW
+    image_HWC: npt.NDArray[np.uint8], multiple: int, minimum: int = SSIM_WINDOW["uniform"]
 ) -> npt.NDArray[np.uint8]:
     """Cut the middle of an image so that both sides are multiples of ``multiple``.
 
@@ -62,12 +67,14 @@ def psnr(x_HWC: FloatImage, y_HWC: FloatImage) -> float:
     return math.inf if error == 0 else -10 * math.log10(error)
 
 
-def ssim(x_HWC: FloatImage, y_HWC: FloatImage) -> float:
-    """Structural similarity by scikit-image: 7x7 uniform window, data range 1, mean over channels.
+def ssim(x_HWC: FloatImage, y_HWC: FloatImage, window: Window = "uniform") -> float:
+    """Structural similarity by scikit-image: data range 1, mean over pixels and channels.
 
     Args:
-        x_HWC: float32 in [0, 1], at least 7 pixels a side.
+        x_HWC: float32 in [0, 1], at least as large as the window.
         y_HWC: the image to compare with, same shape.
+        window: ``"uniform"``, scikit-image's default: 7x7 pixels, sample covariance; or
+            ``"gaussian"``, that of Wang et al. 2004 and BasicSR: 11x11, sigma 1.5.
 
     Returns:
         1 for equal images.
@@ -76,4 +83,28 @@ def ssim(x_HWC: FloatImage, y_HWC: FloatImage) -> float:
         MissingExtra: scikit-image is not installed.
     """
     metrics = require("skimage.metrics", extra="eval")
-    return float(metrics.structural_similarity(x_HWC, y_HWC, data_range=1.0, channel_axis=-1))
+    how = {"uniform": {}, "gaussian": {"gaussian_weights": True, "use_sample_covariance": False}}
+    return float(
+        metrics.structural_similarity(x_HWC, y_HWC, data_range=1.0, channel_axis=-1, **how[window])
+    )
+
+
+def luma(x_HWC: FloatImage) -> FloatImage:
+    """The Y channel of ITU-R BT.601 in studio range, as MATLAB's ``rgb2ycbcr`` gives it.
+
+    Black is 16/255 and white 235/255: distances shrink, so PSNR with data range 1 comes out 1.3 dB
+    above that of a full-range Y. Published figures "on the Y channel" have it so.
+
+    Args:
+        x_HWC: float32 RGB in [0, 1].
+
+    Returns:
+        ``y_HW1`` in [16/255, 235/255].
+    """
+    y_HW: FloatImage = x_HWC @ (np.array([65.481, 128.553, 24.966], np.float32) / np.float32(255))
+    return y_HW[..., None] + np.float32(16 / 255)
+
+
+def without_border(x_HWC: FloatImage, border: int) -> FloatImage:
+    """A view without ``border`` pixels on every side."""
+    return x_HWC[border : x_HWC.shape[0] - border, border : x_HWC.shape[1] - border]

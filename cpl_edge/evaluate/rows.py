@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from cpl_edge.evaluate.metrics import FloatImage, psnr, ssim
-from cpl_edge.evaluate.samples import Image, Sample
+from cpl_edge.evaluate.degraded import Image
+from cpl_edge.evaluate.metrics import FloatImage, luma, psnr, ssim, without_border
+from cpl_edge.evaluate.samples import Sample
 from cpl_edge.evaluate.suites import Suite
 from cpl_edge.restore.restorer import AUTO, Restored
 
@@ -32,7 +34,7 @@ class Row:
         label: the suite's heading for the degradation.
         degradation: what was applied.
         selected: what the model took it for; None where it does not tell.
-        psnr_before: decibels of the degraded image.
+        psnr_before: decibels of the degraded image; infinity where nothing is wrong with it.
         psnr_after: decibels of the restored image.
         ssim_before: None where the suite does not ask for it.
         ssim_after: None where the suite does not ask for it.
@@ -66,15 +68,18 @@ class Summary:
         label: the suite's heading.
         degradation: what was applied.
         images: how many.
-        psnr_before: mean of the degraded images in decibels.
+        psnr_before: mean of the degraded images in decibels; infinity where nothing was wrong.
         psnr_after: mean of the restored images.
         gain: mean gain in decibels.
         ssim_before: None where the suite does not ask for it.
         ssim_after: None where the suite does not ask for it.
         worst_image: the image with the smallest gain.
         worst_gain: its gain in decibels.
+        worst_psnr: its PSNR after restoring.
         routed: share of images whose degradation the model selected by itself; None where it was
             told, or knows no such degradation.
+        selected: images by the degradation that the model took them for, most first; empty where
+            it does not tell.
         ms_per_megapixel: milliseconds of restoring per million pixels.
     """
 
@@ -88,7 +93,9 @@ class Summary:
     ssim_after: float | None
     worst_image: str
     worst_gain: float
+    worst_psnr: float
     routed: float | None
+    selected: dict[str, int]
     ms_per_megapixel: float
 
 
@@ -97,13 +104,15 @@ def measure(sample: Sample, suite: Suite, model: Restores, degradation: str = AU
 
     Args:
         sample: the image.
-        suite: says how to crop and what to measure.
+        suite: says how to crop, what to measure and by which convention.
         model: an opened model.
         degradation: what the model is told (see :func:`cpl_edge.evaluate.run.told`).
     """
     degraded, clean = (_as_float(image) for image in sample.load(suite.crop_multiple))
     result = model.restore_float(degraded, degradation)
     restored = np.clip(result.image_HWC.astype(np.float32, copy=False), 0, 1)
+    size = clean.shape
+    degraded, clean, restored = (_compared(x, suite) for x in (degraded, clean, restored))
     with_ssim = "ssim" in suite.metrics
     return Row(
         image=sample.name,
@@ -112,10 +121,10 @@ def measure(sample: Sample, suite: Suite, model: Restores, degradation: str = AU
         selected=result.degradation,
         psnr_before=psnr(degraded, clean),
         psnr_after=psnr(restored, clean),
-        ssim_before=ssim(degraded, clean) if with_ssim else None,
-        ssim_after=ssim(restored, clean) if with_ssim else None,
+        ssim_before=ssim(degraded, clean, suite.ssim_window) if with_ssim else None,
+        ssim_after=ssim(restored, clean, suite.ssim_window) if with_ssim else None,
         seconds=result.seconds.total,
-        pixels=clean.shape[0] * clean.shape[1],
+        pixels=size[0] * size[1],
     )
 
 
@@ -131,7 +140,8 @@ def summarise(rows: Iterable[Row], routed: Sequence[str]) -> list[Summary]:
         by_label.setdefault(row.label, []).append(row)
     summaries = []
     for label, group in by_label.items():
-        worst = min(group, key=lambda row: row.gain)
+        worst = min(group, key=lambda row: (row.gain, row.psnr_after))
+        selected = Counter(row.selected for row in group if row.selected)
         applied = group[0].degradation
         judged = applied in routed and all(row.selected for row in group)
         summaries.append(
@@ -146,13 +156,23 @@ def summarise(rows: Iterable[Row], routed: Sequence[str]) -> list[Summary]:
                 ssim_after=_mean_or_none([row.ssim_after for row in group]),
                 worst_image=worst.image,
                 worst_gain=worst.gain,
+                worst_psnr=worst.psnr_after,
                 routed=_mean([row.selected == applied for row in group]) if judged else None,
+                selected=dict(selected.most_common()),
                 ms_per_megapixel=1e9
                 * math.fsum(row.seconds for row in group)
                 / sum(row.pixels for row in group),
             )
         )
     return summaries
+
+
+def _compared(x_HWC: FloatImage, suite: Suite) -> FloatImage:
+    """What of an image the suite compares: see the keys of :class:`Suite`."""
+    if suite.rounded:
+        x_HWC = np.rint(x_HWC * np.float32(255)) / np.float32(255)
+    x_HWC = without_border(x_HWC, suite.border)
+    return luma(x_HWC) if suite.channels == "y" else x_HWC
 
 
 def _as_float(image_HWC: Image) -> FloatImage:

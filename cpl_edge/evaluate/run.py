@@ -10,7 +10,7 @@ from pathlib import Path
 from cpl_edge.cli import track
 from cpl_edge.errors import UserError
 from cpl_edge.evaluate.rows import Row, Summary, measure, summarise
-from cpl_edge.evaluate.samples import find_samples
+from cpl_edge.evaluate.samples import available, find_samples
 from cpl_edge.evaluate.suites import Suite, load_suite
 from cpl_edge.restore.restorer import AUTO, Restorer
 from cpl_edge.runtimes.info import ModelInfo
@@ -32,6 +32,7 @@ class Evaluation:
         limit: images a degradation, as asked for on top of the suite's own; 0 for all.
         rows: images, degradation by degradation.
         summaries: degradations.
+        notes: where the suite had to be changed for the images at hand, a line each.
     """
 
     suite: Suite
@@ -42,6 +43,7 @@ class Evaluation:
     limit: int
     rows: tuple[Row, ...]
     summaries: tuple[Summary, ...]
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -68,7 +70,7 @@ def evaluate(
         UserError: a mistake in any of these, in one line.
         MissingExtra: a package is missing, with the line that installs it.
     """
-    chosen = load_suite(suite)
+    chosen, notes = available(load_suite(suite), data)
     samples = find_samples(chosen, data, limit)
     path = find_model(model)
     with closing(open_runtime(path, threads)) as runtime:
@@ -83,7 +85,7 @@ def evaluate(
     routed = info.degradations if degradation == AUTO and info.pinned is None else ()
     summaries = summarise(rows, routed)
     return Evaluation(
-        chosen, path, info, degradation, threads, limit, tuple(rows), tuple(summaries)
+        chosen, path, info, degradation, threads, limit, tuple(rows), tuple(summaries), notes
     )
 
 

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from cpl_edge.data.images import is_image, read_photo
+from cpl_edge.data.layouts import Source
+from cpl_edge.data.pairing import PAIRINGS, find
 from cpl_edge.data.photos import bundled_photos
-from cpl_edge.errors import ImageError, UserError, require
+from cpl_edge.errors import ImageError, UserError
+from cpl_edge.evaluate.degraded import Image, check_synthetic, make
 from cpl_edge.evaluate.metrics import crop_to_multiple
-from cpl_edge.evaluate.suites import BUNDLED, Degradation, Gaussian, Pairs, Suite, Synthetic
+from cpl_edge.evaluate.suites import BUNDLED, Degradation, Pairs, Suite
 
-Image = npt.NDArray[np.uint8]
 DATA_VARIABLE = "CPL_EDGE_DATA"
 
 
@@ -33,12 +34,14 @@ class Sample:
         degradation: the entry of the suite.
         clean: file, or ``image_HWC`` (uint8 RGB) of a bundled photo.
         degraded: file of a pair; None where the degradation is made here.
+        smallest: pixels a side that must be left after cropping.
     """
 
     name: str
     degradation: Degradation
     clean: Path | Image
     degraded: Path | None = None
+    smallest: int = 7
 
     def load(self, crop_multiple: int) -> tuple[Image, Image]:
         """Read, crop and degrade.
@@ -54,18 +57,59 @@ class Sample:
             ImageError: a file that cannot be read.
         """
         clean = self.clean if isinstance(self.clean, np.ndarray) else _read(self.clean)
-        if self.degraded is not None:
+        if isinstance(self.degradation, Pairs):
+            assert self.degraded is not None
             degraded = _read(self.degraded)
             if degraded.shape != clean.shape:
                 raise UserError(
                     f"{self.degraded} is {degraded.shape[1]}x{degraded.shape[0]} pixels but its "
                     f"target {clean.shape[1]}x{clean.shape[0]}: pairs must have equal sizes"
                 )
-            return crop_to_multiple(degraded, crop_multiple), crop_to_multiple(clean, crop_multiple)
-        clean = crop_to_multiple(clean, crop_multiple)
-        if isinstance(self.degradation, Gaussian):
-            return add_gaussian(clean, self.degradation.sigma, seed_of(self.name)), clean
-        return synthesise(clean, self.degradation.degradation, seed_of(self.name)), clean
+            degraded = crop_to_multiple(degraded, crop_multiple, self.smallest)
+            return degraded, crop_to_multiple(clean, crop_multiple, self.smallest)
+        clean = crop_to_multiple(clean, crop_multiple, self.smallest)
+        return make(clean, self.degradation, seed_of(self.name))
+
+
+def available(suite: Suite, data: Path | None) -> tuple[Suite, tuple[str, ...]]:
+    """The suite as it can be measured with the images at hand.
+
+    Without a data folder, ``fallback`` takes the bundled photos. Of a published dataset what is
+    not there is left out, since few people have all of it.
+
+    Args:
+        suite: the suite.
+        data: folder that holds the suite's folders; None asks the variable ``CPL_EDGE_DATA``.
+
+    Returns:
+        The suite, changed where it must be, and a line about every change.
+
+    Raises:
+        UserError: nothing of a published dataset is there.
+    """
+    data = _data_folder(data)
+    if data is None and suite.fallback:
+        note = f"no --data FOLDER: the photos inside scikit-image instead of {suite.images}/"
+        about = f"{suite.about} (here: bundled photos)"
+        changes = {"images": BUNDLED, "fallback": False, "about": about}
+        return suite.model_copy(update=changes), (note,)
+    if data is None or not suite.layout:
+        return suite, ()
+    absent = {name for name in suite.folders if not _has_images(data / name)}
+    kept = []
+    notes = []
+    for degradation in suite.degradations:
+        lacks = [name for name in suite.folders_of(degradation) if name in absent]
+        if lacks:
+            notes.append(f"{degradation.label} left out: no images in {data / lacks[0]}")
+        else:
+            kept.append(degradation)
+    if not kept:
+        raise UserError(
+            f"suite {suite.name!r} finds none of its images: it expects {', '.join(suite.folders)} "
+            f"below {data} (python -m cpl_edge.data --layout {suite.layout} --check {data})"
+        )
+    return suite.model_copy(update={"degradations": tuple(kept)}), tuple(notes)
 
 
 def find_samples(suite: Suite, data: Path | None, limit: int = 0) -> list[Sample]:
@@ -81,19 +125,24 @@ def find_samples(suite: Suite, data: Path | None, limit: int = 0) -> list[Sample
             synthetic degradation.
         MissingExtra: bundled photos without scikit-image, or synthetic degradations without torch.
     """
-    _check_synthetic(suite)
-    folders = _find_folders(suite, data)
-    clean: list[tuple[str, Path | Image]] = []
-    if suite.images == BUNDLED:
-        clean = [*bundled_photos()]
-    elif suite.images:
-        clean = [*_images_in(folders[suite.images]).items()]
+    check_synthetic(suite)
+    root = _find_root(suite, _data_folder(data))
+    clean: dict[str, list[tuple[str, Path | Image]]] = {}
     samples = []
     for degradation in suite.degradations:
         if isinstance(degradation, Pairs):
-            found = _pair(degradation, folders[degradation.input], folders[degradation.target])
+            found = _pair(degradation, root, suite.smallest)
         else:
-            found = [Sample(name, degradation, source) for name, source in clean]
+            (folder,) = suite.folders_of(degradation)
+            if folder not in clean:
+                is_bundled = folder == BUNDLED
+                clean[folder] = [
+                    *(bundled_photos() if is_bundled else _images_in(root / folder).items())
+                ]
+            found = [
+                Sample(name, degradation, source, smallest=suite.smallest)
+                for name, source in clean[folder]
+            ]
         samples += found[: limit or suite.limit or None]
     return samples
 
@@ -103,55 +152,6 @@ def seed_of(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def add_gaussian(image_HWC: Image, sigma: float, seed: int) -> Image:
-    """Noise as the published figures have it: uint8 + N(0, sigma^2), clipped, rounded to uint8.
-
-    Args:
-        image_HWC: clean uint8 image.
-        sigma: standard deviation in units of 1/255.
-        seed: of the noise.
-    """
-    noise = np.random.default_rng(seed).standard_normal(image_HWC.shape) * sigma
-    return np.rint(np.clip(image_HWC + noise, 0, 255)).astype(np.uint8)
-
-
-def synthesise(image_HWC: Image, degradation: str, seed: int) -> Image:
-    """Degrade a whole photo by :func:`cpl_edge.data.degradations.degrade`, on the CPU.
-
-    Args:
-        image_HWC: clean uint8 image.
-        degradation: name, or several joined by ``+``.
-        seed: of the strength and of everything else that is drawn.
-
-    Raises:
-        UserError: there is no such degradation.
-    """
-    import torch
-
-    from cpl_edge.data.degradations import degrade
-
-    x_HWC = torch.from_numpy(image_HWC.astype(np.float32) / 255)
-    x_BCHW = x_HWC.permute(2, 0, 1)[None].contiguous()
-    y_BCHW = degrade(x_BCHW, degradation, torch.Generator().manual_seed(seed))
-    y_HWC: npt.NDArray[np.float32] = y_BCHW[0].permute(1, 2, 0).numpy()
-    return np.rint(y_HWC * 255).astype(np.uint8)
-
-
-def _check_synthetic(suite: Suite) -> None:
-    """Fail before the first image rather than in the middle of a run."""
-    wanted = [d.degradation for d in suite.degradations if isinstance(d, Synthetic)]
-    if not wanted:
-        return
-    require("torch", extra="train")
-    from cpl_edge.data.degradations import KINDS
-
-    for name in "+".join(wanted).split("+"):
-        if name not in KINDS:
-            raise UserError(
-                f"suite {suite.name!r}: no degradation {name!r}; there are {', '.join(KINDS)}"
-            )
-
-
 def _read(path: Path) -> Image:
     image_HWC = read_photo(path).image_HWC
     if image_HWC.dtype == np.uint8:
@@ -159,12 +159,16 @@ def _read(path: Path) -> Image:
     raise ImageError(f"{path} has 16 bits a channel and suites measure 8-bit images: convert it")
 
 
-def _find_folders(suite: Suite, data: Path | None) -> dict[str, Path]:
-    """The suite's folders by the name that the suite gives them, all of them there."""
-    if not suite.folders:
-        return {}
+def _data_folder(data: Path | None) -> Path | None:
     if data is None and (variable := os.environ.get(DATA_VARIABLE)):
-        data = Path(variable)
+        return Path(variable)
+    return data
+
+
+def _find_root(suite: Suite, data: Path | None) -> Path:
+    """The data folder, with all of the suite's folders in it."""
+    if not suite.folders:
+        return Path()
     needs = f"a folder that holds {suite.holds or ' and '.join(suite.folders)}"
     if data is None:
         raise UserError(
@@ -175,12 +179,20 @@ def _find_folders(suite: Suite, data: Path | None) -> dict[str, Path]:
             raise UserError(
                 f"there is no folder {data / folder}: set --data or {DATA_VARIABLE} to {needs}"
             )
-    return {folder: data / folder for folder in suite.folders}
+    return data
+
+
+def _has_images(folder: Path) -> bool:
+    return folder.is_dir() and any(map(_is_sample, folder.iterdir()))
+
+
+def _is_sample(path: Path) -> bool:
+    return is_image(path) and not path.name.startswith(".") and path.is_file()
 
 
 def _images_in(folder: Path) -> dict[str, Path]:
     """Image files of a folder by name without suffix, sorted."""
-    files = sorted(p for p in folder.iterdir() if is_image(p) and p.is_file())
+    files = sorted(filter(_is_sample, folder.iterdir()))
     if not files:
         raise UserError(f"{folder} holds no images: put the suite's images there")
     images: dict[str, Path] = {}
@@ -191,9 +203,27 @@ def _images_in(folder: Path) -> dict[str, Path]:
     return images
 
 
-def _pair(degradation: Pairs, inputs: Path, targets: Path) -> list[Sample]:
-    degraded, clean = _images_in(inputs), _images_in(targets)
-    for name in sorted(degraded.keys() ^ clean.keys()):
-        present, other = (degraded, targets) if name in degraded else (clean, inputs)
-        raise UserError(f"{present[name]} has no counterpart of the same name in {other}")
-    return [Sample(name, degradation, clean[name], path) for name, path in degraded.items()]
+def _pair(degradation: Pairs, root: Path, smallest: int) -> list[Sample]:
+    folders = {
+        name: [f"{name}/{path.name}" for path in _images_in(root / name).values()]
+        for name in degradation.folders
+    }
+    source = Source(
+        degradation.degradation,
+        "test",
+        degradation.target,
+        degradation.input,
+        pairing=degradation.pairing,
+    )
+    found = find(source, folders)
+    for name in found.unreadable:
+        example = PAIRINGS[degradation.pairing].example
+        raise UserError(f"{root / name} is not named like {example or 'Unicode text'}: rename it")
+    for name, clean in found.unpaired:
+        raise UserError(f"{root / name} has no counterpart {root / clean}.*: add it")
+    for name in found.lost:
+        raise UserError(f"{root / name} has no counterpart in {root / degradation.input}: add it")
+    return [
+        Sample(Path(i.degraded).stem, degradation, root / i.clean, root / i.degraded, smallest)
+        for i in found.items
+    ]

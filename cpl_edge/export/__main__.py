@@ -37,10 +37,23 @@ def main(
         Path | None,
         typer.Option(help="Photos for the gates.  [those that come with scikit-image]"),
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Photos that ranges of integers are found on.  [every second one of --data]",
+        ),
+    ] = None,
     keep_refused: Annotated[
         bool,
         typer.Option("--keep-refused", help="Keep a build that missed a gate, marked as refused."),
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keep a JSON list of refused builds here; passed ones leave it."
+        ),
+    ] = None,
     json_path: Json = None,
     debug: Debug = False,
 ) -> None:
@@ -61,11 +74,17 @@ def main(
     for one in recipes:
         require("torch", one.target)
     from cpl_edge.export.build import export
+    from cpl_edge.export.record import read_record
+    from cpl_edge.export.record import record as keep_record
     from cpl_edge.export.report import refusal, show
 
-    outcomes = export(recipes, student, out, data, keep_refused, verbose=debug)
+    if record is not None:
+        read_record(record)  # a wrong file is told before any work
+    outcomes = export(recipes, student, out, data, keep_refused, verbose=debug, calibrate=calibrate)
     show(outcomes)
     write_json(json_path, [outcome.card for outcome in outcomes])
+    if record is not None:
+        keep_record(record, [outcome.card for outcome in outcomes])
     lines = []
     for one, outcome in zip(recipes, outcomes, strict=True):
         lines += [f"{one.target} refused: {refusal(result)}" for result in outcome.refusals]

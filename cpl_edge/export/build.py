@@ -38,8 +38,10 @@ from cpl_edge.export.targets import TARGETS, Target
 from cpl_edge.machine import versions
 from cpl_edge.models.student import Student
 from cpl_edge.models.zoo import load_student, student_path
+from cpl_edge.quantize.calibration import make_calibration
+from cpl_edge.quantize.checkpoint import read_quantized
 from cpl_edge.quantize.preparation import prepare
-from cpl_edge.quantize.recipe import kept_in_float
+from cpl_edge.quantize.recipe import CalibrationSet, kept_in_float
 from cpl_edge.quantize.simulation import Simulation
 from cpl_edge.recipe import nearest
 from cpl_edge.runtimes.info import ModelInfo
@@ -74,6 +76,7 @@ def export(
     data: Path | None = None,
     keep_refused: bool = False,
     verbose: bool = False,
+    calibrate: Path | None = None,
 ) -> list[Outcome]:
     """Make builds of one student.
 
@@ -84,6 +87,8 @@ def export(
         data: photos for the gates, or None for those that come with scikit-image.
         keep_refused: keep builds that missed a gate, marked as refused.
         verbose: show what converters print.
+        calibrate: photos that ranges and pinned prompts are fitted to, or None for those of the
+            gates' folder that no gate looks at.
 
     Returns:
         An outcome for each recipe; look at its ``refusals``.
@@ -93,14 +98,14 @@ def export(
         MissingExtra: a target's packages are not installed.
         CplEdgeError: a converter failed.
     """
-    weights = student_path(student_name)
-    student = load_student(student_name)
+    weights, fitted = student_path(student_name), data if calibrate is None else calibrate
+    student, stored = load_student(student_name), read_quantized(student_name)
     targets = [check(recipe, student) for recipe in recipes]
     with _steps(weights.stem)(1, "import the converters"), silence(not verbose):
         for target in targets:
             for module in target.modules:
                 require(module, target.name)
-    crops: dict[tuple[tuple[int, int], bool], list[Crop]] = {}
+    crops: dict[tuple[Any, ...], list[Crop]] = {}
     outcomes = []
     for recipe, target in zip(recipes, targets, strict=True):
         start = time.perf_counter()
@@ -108,16 +113,16 @@ def export(
         step = _steps(name)
         with step(2, "prepare the student and the crops of its gates"):
             how = recipe.quantization
-            key = recipe.size, how is not None
+            key = judged_on(recipe, student)
             if key not in crops:
-                crops[key] = make_crops(student.config.degradations, recipe.size, data, key[1])
+                crops[key] = make_crops(key[0], recipe.size, data, held_out=key[2])
             deployed, pinned_N, quantization = student, None, None
             if recipe.degradation is not None:
-                pinned_N = pinned_weights(student, recipe.degradation, crops[key])
+                pinned_N = pinned_weights(student, recipe.degradation, recipe.size, fitted)
                 deployed = student.pin(pinned_N)
             if how is not None:
                 deployed, quantization = prepare(
-                    deployed, how, recipe.size, data, recipe.degradation
+                    deployed, how, recipe.size, fitted, recipe.degradation, stored
                 )
             info = describe(recipe, target, student, weights)
         with step(3, f"lower for {target.accelerator}"):
@@ -148,6 +153,11 @@ def check(recipe: ExportRecipe, student: Student) -> Target:
         raise UserError(f"no target {recipe.target!r}: {nearest(recipe.target, TARGETS)}")
     if reason := target.supports(recipe.precision):
         raise UserError(f"{recipe.target} does not do {recipe.precision}: {reason}")
+    if not student.config.exported:
+        raise UserError(
+            'model files are made of students with prompt = "levels", router = "moments" and '
+            "rank = 0: this one is for comparison only"
+        )
     assert recipe.gate_limits  # raises if there are none for this precision
     if (how := recipe.quantization) is not None:  # raises if there is no such recipe
         kept_in_float(how, Simulation(student).sites)
@@ -203,14 +213,39 @@ def describe(recipe: ExportRecipe, target: Target, student: Student, weights: Pa
     )
 
 
-def pinned_weights(student: Student, degradation: str, crops: Sequence[Crop]) -> Tensor:
+def judged_on(
+    recipe: ExportRecipe, student: Student
+) -> tuple[tuple[str, ...], tuple[int, int], bool]:
+    """Degradations and size of the crops that judge a build, and whether they are held out.
+
+    A pinned build serves one degradation and is judged on that one. What is fitted to photos,
+    ranges of integers or the levels of a pinned prompt, is judged on others.
+    """
+    degradation = recipe.degradation
+    shown = student.config.degradations if degradation is None else (degradation,)
+    return shown, recipe.size, degradation is not None or recipe.quantization is not None
+
+
+def pinned_weights(
+    student: Student, degradation: str, size: tuple[int, int], data: Path | None = None
+) -> Tensor:
     """Prompt weights ``w_N`` for one degradation.
 
-    Its levels are mixed as the router mixes them on average over the crops of that degradation;
-    all other prompts are zero.
+    Its levels are mixed as the router mixes them on average over crops of that degradation, of
+    photos that judge no build; all other prompts are zero.
+
+    Args:
+        student: in evaluation mode.
+        degradation: one that it knows.
+        size: of the crops, height and width in pixels.
+        data: photos, or None for those that come with scikit-image.
+
+    Raises:
+        UserError: see :func:`cpl_edge.quantize.calibration.make_calibration`.
     """
     index = student.config.degradations.index(degradation)
-    x_BCHW = torch.cat([crop.x_BCHW for crop in crops if crop.degradation == degradation])
+    chosen = CalibrationSet(degradations=(degradation,))
+    x_BCHW = torch.cat(make_calibration(chosen, student.config.degradations, size, data).crops)
     with torch.no_grad():
         label_B = torch.full((len(x_BCHW),), index)
         return student.forced(student.logits(x_BCHW), label_B)[:, 0].mean(0)

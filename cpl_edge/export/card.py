@@ -32,13 +32,14 @@ def make_card(build: Build, results: list[GateResult], source: str) -> dict[str,
     if refused := [result.name for result in results if result.passed is False]:
         card["refused"] = refused
     if reasons := [result.why for result in results if result.passed is None]:
-        card["executed"] = reasons[0]
+        card["executed"] = reasons[0]  # times of a stand-in would say nothing
     else:
         card["executed"] = f"{build.target.name} on this machine, 1 thread"
         card["load_ms"] = round(build.measurement.load_ms, 1)
         card["latency_ms"] = {
             name: round(ms, 2) for name, ms in build.measurement.latency_ms.items()
         }
+    if any(result.name == "parity" and result.passed is not None for result in results):
         card["quality"] = build.measurement.quality()
     if build.program.quantization is not None:
         card["quantization"] = build.program.quantization.to_card()
@@ -49,7 +50,13 @@ def make_card(build: Build, results: list[GateResult], source: str) -> dict[str,
         "operators": build.inspection.operators,
         "outside": build.inspection.outside,
         "partitions": build.inspection.partitions,
-        "crops": {"source": source, "count": len(build.crops), "digest": build.crops_digest},
+        "crops": {
+            "source": source,
+            "count": len(build.crops),
+            "degradations": sorted({crop.degradation for crop in build.crops}),
+            "photos": sorted({crop.photo for crop in build.crops}),
+            "digest": build.crops_digest,
+        },
         "info": json.loads(build.program.info.to_json()),
         "versions": versions(),
         "machine": machine(),

@@ -17,7 +17,7 @@ from cpl_edge.data.patches import list_images, load_images
 from cpl_edge.data.photos import bundled_photos
 from cpl_edge.quantize.calibration import cut, judging_half
 
-LEAST = 16  # crops in all
+LEAST = 16  # crops in all, so a pinned build has as many of its own degradation
 LEAST_EACH = 4  # crops of each degradation
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,9 +84,13 @@ class Measurement:
     load_ms: float
     latency_ms: dict[str, float]
 
-    def quality(self) -> dict[str, dict[str, float]]:
-        """Degradation -> PSNR of input, student and build, mean and worst drop, in dB."""
-        table = {}
+    def quality(self) -> dict[str, dict[str, Any]]:
+        """Degradation -> what a build is worth on its crops, in dB.
+
+        PSNR of input, student and build; mean and worst drop, and the photo of the worst; the
+        smallest PSNR between build and student.
+        """
+        table: dict[str, dict[str, Any]] = {}
         for degradation in dict.fromkeys(row.degradation for row in self.rows):
             rows = [row for row in self.rows if row.degradation == degradation]
             table[degradation] = {
@@ -94,6 +99,9 @@ class Measurement:
                 "build": round(statistics.mean(row.build_db for row in rows), 3),
                 "drop_mean": statistics.mean(row.drop for row in rows),
                 "drop_worst": max(row.drop for row in rows),
+                "worst": max(rows, key=lambda row: row.drop).photo,
+                "parity": min(row.parity_db for row in rows),
+                "crops": len(rows),
             }
         return table
 

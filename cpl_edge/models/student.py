@@ -8,8 +8,9 @@ linear features cannot.
 The prompts are CPL's sparse prompts (method section 2: top-k of N learned prompts, the rest
 exactly zero) with two differences: a prompt is one vector per block instead of a spatial pattern,
 which keeps tiles exact, and each degradation owns ``levels`` prompts that are mixed softly, so that
-the selection can also say *how strong* the degradation is. What the levels are worth has been seen
-in one short run of one seed only.
+the selection can also say *how strong* the degradation is. docs/search.md tells how these
+choices are compared with others. The other settings of ``prompt``, ``router`` and ``rank`` are
+there for that: they can be trained, but not exported.
 
 Legend: B batch, C channels, H and W pixels, D degradations, M levels, N = D * M prompts,
 S routed sites (one router serves every block, so S = 1), L = D + N router outputs.
@@ -19,13 +20,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cpl_edge.models.prompted import PinnedBlock, PlainBlock, PromptedBlock, bias_of
+
+__all__ = [
+    "DEGRADATIONS",
+    "PinnedBlock",
+    "PlainBlock",
+    "PromptedBlock",
+    "StatisticsRouter",
+    "Student",
+    "StudentConfig",
+]
+
 DEGRADATIONS = ("noise", "blur", "rain", "haze", "lowlight")
+
+Prompt = Literal["levels", "sparse", "soft", "none"]
+Statistics = Literal["moments", "mean"]
+Part = Literal["encoder", "middle", "decoder"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,12 @@ class StudentConfig:
         levels: prompts M that each degradation owns.
         router_widths: channels of the router's two convolutions.
         router_hidden: units of the router's hidden layer.
+        prompt: what is selected: ``levels`` (the top-1 degradation's levels by softmax), ``sparse``
+            (the top-1 of all prompts with its share of a softmax, as CPL does), ``soft`` (all
+            prompts by softmax, as PromptIR does) or ``none`` (no prompts and no router).
+        router: statistics that the router pools: ``moments`` or only the ``mean``.
+        prompted: parts whose blocks have prompts.
+        rank: of what a selected prompt adds to a block's first convolution beside scale and shift.
     """
 
     widths: tuple[int, int] = (32, 64)
@@ -47,6 +70,10 @@ class StudentConfig:
     levels: int = 3
     router_widths: tuple[int, int] = (24, 32)
     router_hidden: int = 48
+    prompt: Prompt = "levels"
+    router: Statistics = "moments"
+    prompted: tuple[Part, ...] = get_args(Part)
+    rank: int = 0
 
     def __post_init__(self) -> None:
         if len(self.degradations) < 2 or len(set(self.degradations)) != len(self.degradations):
@@ -55,13 +82,29 @@ class StudentConfig:
             )
         if min(*self.widths, *self.router_widths, self.levels, self.router_hidden) < 1:
             raise ValueError(f"widths and levels must be positive: {self}")
-        if min(self.blocks) < 0:
-            raise ValueError(f"blocks cannot be negative: {self.blocks}")
+        if min(*self.blocks, self.rank) < 0:
+            raise ValueError(f"blocks and rank cannot be negative: {self}")
+        choices = {"prompt": Prompt, "router": Statistics}
+        for name, allowed in choices.items():
+            if (value := getattr(self, name)) not in get_args(allowed):
+                raise ValueError(f"{name} {value!r}: choose from {', '.join(get_args(allowed))}")
+        if set(self.prompted) - set(get_args(Part)):
+            raise ValueError(f"prompted {self.prompted}: choose from {', '.join(get_args(Part))}")
 
     @property
     def prompts(self) -> int:
         """Number N of prompts."""
-        return len(self.degradations) * self.levels
+        return 0 if self.prompt == "none" else len(self.degradations) * self.levels
+
+    @property
+    def outputs(self) -> int:
+        """Number L of the router's outputs: D + N with ``levels``, else N."""
+        return self.prompts + (len(self.degradations) if self.prompt == "levels" else 0)
+
+    @property
+    def exported(self) -> bool:
+        """Whether model files can be made of such a student."""
+        return self.prompt == "levels" and self.router == "moments" and not self.rank
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a model card."""
@@ -79,65 +122,40 @@ class StudentConfig:
         return cls(**plain)
 
 
-class PromptedBlock(nn.Module):
-    """x + conv(relu(conv(x) * (1 + scale) + shift)); the prompt weights choose both."""
-
-    def __init__(self, channels: int, prompts: int) -> None:
-        super().__init__()
-        self.expand = nn.Conv2d(channels, channels, 3, padding=1)
-        self.project = nn.Conv2d(channels, channels, 3, padding=1)
-        self.scale_NC = nn.Parameter(torch.randn(prompts, channels) * 0.05)
-        self.shift_NC = nn.Parameter(torch.zeros(prompts, channels))
-        nn.init.zeros_(self.project.weight)  # every block starts as the identity
-        nn.init.zeros_(_bias(self.project))
-
-    def forward(self, x_BCHW: Tensor, w_BN: Tensor) -> Tensor:
-        w_BN = w_BN.to(self.scale_NC.dtype)
-        scale_BC11 = (1 + w_BN @ self.scale_NC)[:, :, None, None]
-        shift_BC11 = (w_BN @ self.shift_NC)[:, :, None, None]
-        h_BCHW = self.expand(x_BCHW)
-        h_BCHW = h_BCHW * scale_BC11.to(h_BCHW.dtype) + shift_BC11.to(h_BCHW.dtype)
-        out: Tensor = x_BCHW + self.project(F.relu(h_BCHW))
-        return out
-
-
-class PinnedBlock(nn.Module):
-    """A :class:`PromptedBlock` whose prompt is folded into its first convolution."""
-
-    def __init__(self, block: PromptedBlock, w_N: Tensor) -> None:
-        super().__init__()
-        scale_C = 1 + w_N @ block.scale_NC
-        self.expand = nn.Conv2d(block.expand.in_channels, block.expand.out_channels, 3, padding=1)
-        self.project = block.project
-        with torch.no_grad():
-            self.expand.weight.copy_(block.expand.weight * scale_C[:, None, None, None])
-            _bias(self.expand).copy_(_bias(block.expand) * scale_C + w_N @ block.shift_NC)
-
-    def forward(self, x_BCHW: Tensor, w_BN: Tensor) -> Tensor:
-        out: Tensor = x_BCHW + self.project(F.relu(self.expand(x_BCHW)))
-        return out
-
-
 class StatisticsRouter(nn.Module):
     """Two small convolutions whose first and second moments, pooled over the photo, decide.
 
     A mean alone cannot tell noise from rain from blur; mean magnitude and mean square can. All
     statistics are means and no convolution pads, so their expectation does not depend on the size
     of the crop. A router trained with zero padding relied on it: without, it lost haze.
+
+    Args:
+        widths: channels of both convolutions.
+        hidden: units of the hidden layer.
+        outputs: L.
+        statistics: all, or only the means, to compare with.
     """
 
-    def __init__(self, widths: tuple[int, int], hidden: int, outputs: int) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, int],
+        hidden: int,
+        outputs: int,
+        statistics: Statistics = "moments",
+    ) -> None:
         super().__init__()
+        self.statistics = statistics
         self.conv1 = nn.Conv2d(12, widths[0], 3, stride=2)
         self.conv2 = nn.Conv2d(widths[0], widths[1], 3, stride=2)
-        self.hidden = nn.Linear(2 * widths[0] + 3 * widths[1], hidden)
+        pooled = sum(widths) if statistics == "mean" else 2 * widths[0] + 3 * widths[1]
+        self.hidden = nn.Linear(pooled, hidden)
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         a = self.conv1(F.pixel_unshuffle(x_BCHW, 2))
         b = self.conv2(F.relu(a)).float()
         a = a.float()
-        maps = (a, a.abs(), b, b.abs(), b * b)
+        maps = (a, b) if self.statistics == "mean" else (a, a.abs(), b, b.abs(), b * b)
         stats_BC11 = torch.cat([m.mean((2, 3), keepdim=True) for m in maps], 1)
         out: Tensor = self.head(F.relu(self.hidden(stats_BC11.flatten(1))))
         return out
@@ -157,22 +175,22 @@ class Student(nn.Module):
         self.config = config = config or StudentConfig()
         half, quarter = config.widths
         encoder, middle, decoder = config.blocks
-        n = config.prompts
-        self.router = StatisticsRouter(
-            config.router_widths, config.router_hidden, len(config.degradations) + n
-        )
+        if config.prompts:
+            self.router = StatisticsRouter(
+                config.router_widths, config.router_hidden, config.outputs, config.router
+            )
         self.head = nn.Conv2d(12, half, 3, padding=1)
-        self.encoder = nn.ModuleList(PromptedBlock(half, n) for _ in range(encoder))
+        self.encoder = _blocks(config, "encoder", half, encoder)
         self.down = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
-        self.middle = nn.ModuleList(PromptedBlock(quarter, n) for _ in range(middle))
+        self.middle = _blocks(config, "middle", quarter, middle)
         # No bias: where a target folds the shuffle into a transposed convolution, one bias per
         # sub-pixel would not fold with it.
         self.up = nn.Conv2d(quarter, 4 * half, 1, bias=False)
-        self.decoder = nn.ModuleList(PromptedBlock(half, n) for _ in range(decoder))
+        self.decoder = _blocks(config, "decoder", half, decoder)
         self.tail = nn.Conv2d(half, 12, 3, padding=1)
         with torch.no_grad():
             self.tail.weight.mul_(0.1)
-            _bias(self.tail).zero_()
+            bias_of(self.tail).zero_()
 
     @property
     def halo(self) -> int:
@@ -188,16 +206,47 @@ class Student(nn.Module):
         return reach // self.multiple * self.multiple
 
     def logits(self, x_BCHW: Tensor) -> Tensor:
-        """Router outputs ``logits_BSL``: D for the degradation, then M levels for each of them."""
+        """Router outputs ``logits_BSL``: D for the degradation, then M levels for each of them.
+
+        With ``sparse`` and ``soft`` prompts only one for each prompt; with ``none``, none.
+        """
+        if not self.config.prompts:
+            return x_BCHW.new_zeros(len(x_BCHW), 1, 0)
         out: Tensor = self.router(x_BCHW)[:, None]
         return out
+
+    def names(self, logits_BSL: Tensor) -> Tensor:
+        """Logits ``names_BSD`` of the degradations.
+
+        Where the router has no outputs for them, those of the M prompts that a degradation owns
+        together: the logarithm of their sum.
+        """
+        d, m = len(self.config.degradations), self.config.levels
+        if self.config.prompt == "levels":
+            return logits_BSL[..., :d]
+        return torch.logsumexp(logits_BSL.reshape(*logits_BSL.shape[:-1], d, m), -1)
+
+    def choices(self, logits_BSL: Tensor) -> Tensor:
+        """Logits of what the router chooses from: D degradations, or all N prompts."""
+        return self.names(logits_BSL) if self.config.prompt == "levels" else logits_BSL
 
     def select(self, logits_BSL: Tensor) -> Tensor:
         """Sparse weights ``w_BSN``: the top-1 degradation's levels by softmax, all else exactly 0.
 
         Plain arithmetic instead of top-k and gather, which mobile delegates do not take: the
         largest of D by a chain of maximum, ties to the first. The chosen weights sum to 1.
+
+        That is for ``levels``. ``soft`` weights are all positive and sum to 1; a ``sparse`` one
+        keeps its share of that softmax, through which the router learns.
         """
+        if self.config.prompt == "none":
+            return logits_BSL
+        if self.config.prompt != "levels":
+            w_BSN = torch.softmax(logits_BSL, -1)
+            if self.config.prompt == "soft":
+                return w_BSN
+            top_BSN = F.one_hot(logits_BSL.argmax(-1), self.config.prompts)
+            return w_BSN * top_BSN.to(w_BSN.dtype)
         d = len(self.config.degradations)
         first = logits_BSL[..., 0:1]
         largest = first
@@ -215,8 +264,11 @@ class Student(nn.Module):
 
     def forced(self, logits_BSL: Tensor, degradation_B: Tensor) -> Tensor:
         """Weights ``w_BSN`` for a known degradation (its index), levels by the router."""
+        if self.config.prompt == "none":
+            return logits_BSL
         d, m = len(self.config.degradations), self.config.levels
-        levels_BSDM = torch.softmax(logits_BSL[..., d:].reshape(*logits_BSL.shape[:-1], d, m), -1)
+        logits_BSN = logits_BSL[..., -self.config.prompts :]
+        levels_BSDM = torch.softmax(logits_BSN.reshape(*logits_BSN.shape[:-1], d, m), -1)
         one_hot_BD = F.one_hot(degradation_B, d).to(levels_BSDM.dtype)
         return (levels_BSDM * one_hot_BD[:, None, :, None]).flatten(-2)
 
@@ -259,14 +311,17 @@ class Student(nn.Module):
         pinned.load_state_dict(self.state_dict())
         for blocks in (pinned.encoder, pinned.middle, pinned.decoder):
             for i, block in enumerate(blocks):
-                assert isinstance(block, PromptedBlock)
-                blocks[i] = PinnedBlock(block, weights)
+                if isinstance(block, PromptedBlock):
+                    blocks[i] = PinnedBlock(block, weights)
         return pinned.eval()
 
 
-def _bias(conv: nn.Conv2d) -> Tensor:
-    assert conv.bias is not None
-    return conv.bias
+def _blocks(config: StudentConfig, part: Part, channels: int, count: int) -> nn.ModuleList:
+    """The residual blocks of one part, with prompts or without."""
+    if config.prompts and part in config.prompted:
+        made = (PromptedBlock(channels, config.prompts, config.rank) for _ in range(count))
+        return nn.ModuleList(made)
+    return nn.ModuleList(PlainBlock(channels) for _ in range(count))
 
 
 def _step(difference: Tensor) -> Tensor:

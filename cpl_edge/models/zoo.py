@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,32 +24,43 @@ STUDENTS: dict[str, StudentConfig] = {
 """Presets: about 0.6, 2 and 6.5 GMAC at 256x256."""
 
 
-def create_student(name: str, seed: int = 0) -> Student:
+def create_student(name: str, seed: int = 0, shape: Mapping[str, Any] | None = None) -> Student:
     """A student with random weights.
 
     Args:
         name: one of :data:`STUDENTS`.
         seed: of the random initialisation; the global generator is left as it was.
+        shape: settings of :class:`~cpl_edge.models.student.StudentConfig` instead of the preset's.
 
     Raises:
-        UserError: there is no such student.
+        UserError: there is no such student, or it cannot have that shape.
     """
     if name not in STUDENTS:
         raise UserError(f"no student {name!r}; there are {', '.join(STUDENTS)}")
+    try:
+        config = replace(STUDENTS[name], **(shape or {}))
+    except ValueError as error:
+        raise UserError(f"no student {name} of this shape: {error}") from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Student(STUDENTS[name])
+        return Student(config)
 
 
-def save_student(student: Student, path: Path) -> None:
-    """Write weights as safetensors, with the configuration in the file's metadata."""
+def save_student(student: Student, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write weights as safetensors, with the configuration in the file's metadata.
+
+    Args:
+        student: any.
+        path: written whole or not at all.
+        metadata: further entries.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     state = {
         name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()
     }
-    metadata = {"cpl_edge_student": json.dumps(student.config.to_dict())}
-    temporary.write_bytes(save(state, metadata))  # save_file would hide the file from other users
+    entries = {**(metadata or {}), "cpl_edge_student": json.dumps(student.config.to_dict())}
+    temporary.write_bytes(save(state, entries))  # save_file would hide the file from other users
     temporary.replace(path)
 
 

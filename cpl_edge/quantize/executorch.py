@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from cpl_edge.errors import CplEdgeError
 from cpl_edge.quantize.preparation import Quantization
 
 
@@ -31,6 +32,7 @@ def quantize_entry(entry: nn.Module, inputs: tuple[Tensor, ...], how: Quantizati
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
     )
+    from torchao.quantization.pt2e.observer import PerChannelMinMaxObserver
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     class Quantizer(XNNPACKQuantizer):  # type: ignore[misc]
@@ -47,8 +49,14 @@ def quantize_entry(entry: nn.Module, inputs: tuple[Tensor, ...], how: Quantizati
     quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
     graph = torch.export.export(entry, inputs).module()
     prepared = prepare_pt2e(graph, quantizer)
+    for observer in prepared.modules():
+        if isinstance(observer, PerChannelMinMaxObserver):
+            # Theirs is 2^-12: a quiet channel's weights, all below 127 such steps, would be coarse.
+            observer.eps.fill_(torch.finfo(torch.float32).eps)
     prepared(*inputs)  # the observers of weights have to see them
     for name, point in _observers(prepared):
+        if point not in how.ranges:
+            raise CplEdgeError(f"the graph rounds {point!r}, which the student does not")
         _fix(prepared, name, how.ranges[point])
     converted: nn.Module = convert_pt2e(prepared)
     return converted
@@ -70,16 +78,24 @@ def _is_linear(node: fx.Node) -> bool:
 
 
 def _observers(graph: fx.GraphModule) -> Iterator[tuple[str, str]]:
-    """Name of each observer of an activation, and the point that it stands for."""
+    """Name of each observer of an activation, and the point that it stands for.
+
+    Raises:
+        CplEdgeError: an observer whose point is not known: it would keep what it saw of an example.
+    """
     points: dict[fx.Node, str] = {}
     for node in graph.graph.nodes:
-        sources = [argument for argument in node.args if isinstance(argument, fx.Node)]
+        sources = node.all_input_nodes  # also those in lists: a concatenation makes prompt weights
         if node.op == "placeholder":
             points[node] = "input"  # prompt weights are never rounded
-        elif node.op == "call_module" and sources and sources[0] in points:
-            points[node] = points[sources[0]]
-            if "post_process" in str(node.target):
-                yield str(node.target), points[node]
+        elif node.op == "call_module" and "post_process" in str(node.target):
+            (source,) = sources
+            if source.op == "get_attr":
+                continue  # weights
+            if source not in points:
+                raise CplEdgeError(f"no point is known for the rounding of {source.name!r}")
+            points[node] = points[source]
+            yield str(node.target), points[node]
         elif node.op == "call_function" and (known := [n for n in sources if n in points]):
             points[node] = _point(node, [points[n] for n in known])
 

@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cpl_edge.errors import UserError
 from cpl_edge.models.student import Student
+from cpl_edge.quantize.admissible import admissible
+from cpl_edge.quantize.balance import balance
 from cpl_edge.quantize.calibration import Calibration, make_calibration
+from cpl_edge.quantize.checkpoint import Quantized
 from cpl_edge.quantize.folding import equalise, one_sided
 from cpl_edge.quantize.ranges import Ranges, find_ranges
 from cpl_edge.quantize.recipe import QuantizeRecipe, kept_in_float
@@ -23,7 +27,8 @@ class Quantization:
         points: where a target rounds activations, in the order of execution.
         kept: sites that stay in float; the router always does.
         ranges: point -> smallest and largest value; empty without fixed ranges.
-        calibration: crops that gave the ranges.
+        calibration: crops that gave the ranges, if they were found now.
+        stored: the quantised checkpoint that they come from otherwise.
     """
 
     recipe: QuantizeRecipe
@@ -31,6 +36,7 @@ class Quantization:
     kept: list[str] = field(default_factory=list)
     ranges: Ranges = field(default_factory=dict)
     calibration: Calibration | None = None
+    stored: Quantized | None = None
 
     def to_card(self) -> dict[str, Any]:
         """What a card says about it."""
@@ -40,6 +46,8 @@ class Quantization:
         }
         if self.calibration is not None:
             card["calibration"] = self.calibration.to_card()
+        if self.stored is not None:
+            card |= self.stored.model_dump(mode="json", include={"made", "source", "calibration"})
         return card
 
 
@@ -49,8 +57,9 @@ def prepare(
     size: tuple[int, int],
     data: Path | None = None,
     degradation: str | None = None,
+    stored: Quantized | None = None,
 ) -> tuple[Student, Quantization]:
-    """Fold and calibrate.
+    """Fold and calibrate, or take what a quantised checkpoint holds.
 
     Args:
         student: in evaluation mode, pinned or not; it is not changed.
@@ -58,6 +67,7 @@ def prepare(
         size: of the export, height and width in pixels.
         data: photos to calibrate on, or None for those that come with scikit-image.
         degradation: what a pinned student is for; it is calibrated on nothing else.
+        stored: of the student's file; it decides ranges, and what stays in float.
 
     Returns:
         A student of the same function, and the rest.
@@ -66,6 +76,8 @@ def prepare(
         UserError: see :func:`make_calibration` and :func:`kept_in_float`.
     """
     points = Simulation(student).points
+    if stored is not None and recipe.calibrates:
+        return _take(student, recipe, points, stored)
     kept = kept_in_float(recipe, Simulation(student).sites)
     if not recipe.calibrates:
         return student, Quantization(recipe, points, kept)
@@ -75,7 +87,28 @@ def prepare(
     calibration = make_calibration(chosen, student.config.degradations, size, data)
     if recipe.equalise:
         student = equalise(student, calibration.crops, recipe.equalise)
+    if recipe.balance:
+        student = balance(student, calibration)
     if recipe.one_sided:
         student = one_sided(student)
-    ranges = find_ranges(student, calibration, recipe.observer)
+    ranges = admissible(student, find_ranges(student, calibration, recipe.observer))
     return student, Quantization(recipe, points, kept, ranges, calibration)
+
+
+def _take(
+    student: Student, recipe: QuantizeRecipe, points: list[str], stored: Quantized
+) -> tuple[Student, Quantization]:
+    """What a quantised checkpoint holds; its weights were equalised and balanced before."""
+    if recipe.activations != stored.recipe.activations:
+        raise UserError(
+            f"this student holds ranges for {stored.recipe.activations} activations, and "
+            f"{recipe.target} {recipe.precision} takes {recipe.activations}: export the student "
+            "that it was made from"
+        )
+    own = ("observer", "keep_float", "equalise", "balance", "one_sided", "calibration")
+    recipe = recipe.model_copy(update={key: getattr(stored.recipe, key) for key in own})
+    if recipe.one_sided:
+        student = one_sided(student)
+    kept = kept_in_float(recipe, Simulation(student).sites)
+    ranges = admissible(student, stored.ranges_of(points))
+    return student, Quantization(recipe, points, kept, ranges, stored=stored)

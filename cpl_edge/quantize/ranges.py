@@ -20,7 +20,8 @@ from torch import Tensor
 
 from cpl_edge.models.student import Student
 from cpl_edge.quantize.calibration import Calibration
-from cpl_edge.quantize.simulation import Simulation, round_activations
+from cpl_edge.quantize.rounding import round_activations
+from cpl_edge.quantize.simulation import Simulation
 from cpl_edge.quantize.support import Observer
 
 Ranges = dict[str, tuple[float, float]]

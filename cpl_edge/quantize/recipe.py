@@ -44,18 +44,22 @@ class QuantizeRecipe(Table):
         activations: ``float``, ``dynamic`` (int8, ranges found while running), ``int8``, ``int16``.
         observer: how ranges are found, see `cpl_edge.quantize.ranges`.
         keep_float: patterns of modules that stay in float, e.g. ``"head"`` or ``"encoder.0.*"``.
+        group: output channels that share a palette, 0 for all of a convolution.
         equalise: strength of channel equalisation, 0 for none.
+        balance: rewrite prompted blocks so that their roundings cost least.
         one_sided: make blocks round only values that are not negative.
         calibration: for activations with fixed ranges.
     """
 
     target: str
     precision: str
-    weights: Literal["fp16", "int8"]
+    weights: Literal["fp16", "int8", "palette8", "palette6", "palette4"]
     activations: Literal["float", "dynamic", "int8", "int16"] = "float"
     observer: Observer = "percentile"
     keep_float: tuple[str, ...] = ()
+    group: int = Field(default=0, ge=0)
     equalise: float = Field(default=0.0, ge=0, le=1)
+    balance: bool = False
     one_sided: bool = False
     calibration: CalibrationSet = CalibrationSet()
 

@@ -1,50 +1,50 @@
-"""Sensitivity: what rounding one site alone costs, and which sites a mixed recipe keeps in float.
+"""Sensitivity: what rounding one module alone costs, and which ones a mixed recipe keeps in float.
 
-Measured in simulation, against the student in float, on photos that do not calibrate.
+Measured in simulation, against the student in float, on photos that do not calibrate. The plot is
+`cpl_edge.quantize.sensitivity_plot`, the view into the layers `cpl_edge.quantize.layers`.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from cpl_edge.cli import track
-from cpl_edge.models.student import Student
 from cpl_edge.models.zoo import load_student
-from cpl_edge.quantize.calibration import Calibration, make_calibration
+from cpl_edge.quantize.calibration import make_calibration
+from cpl_edge.quantize.figures import Judge
 from cpl_edge.quantize.preparation import prepare
 from cpl_edge.quantize.recipe import CalibrationSet, QuantizeRecipe
 from cpl_edge.quantize.simulation import Simulation
 
-_CROPS = CalibrationSet(crops=3, seed=0)  # of each degradation, from the judging photos
+JUDGED = CalibrationSet(crops=3, seed=0)  # of each degradation, from the judging photos
+
+Drops = dict[str, float]
+"""Degradation -> mean loss of PSNR against the clean crops, in dB."""
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Losses in dB of PSNR against the clean crop, mean of the degradation that loses most.
+    """What rounding costs, module by module.
 
     Attributes:
-        everything: with every site rounded.
-        alone: site -> with this site alone rounded.
-        spared: site -> with every site but this one rounded.
-        kept: sites of the mixed recipe.
+        everything: with every module rounded.
+        alone: module -> with this one alone rounded.
+        spared: module -> with every one but this one rounded.
+        kept: modules of the mixed recipe, in the order in which they were chosen.
         mixed: with all but those rounded.
     """
 
-    everything: float
-    alone: dict[str, float]
-    spared: dict[str, float]
+    everything: Drops
+    alone: dict[str, Drops]
+    spared: dict[str, Drops]
     kept: list[str]
-    mixed: float
+    mixed: Drops
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -54,14 +54,14 @@ class Sensitivity:
 def analyse(
     name: str, recipe: QuantizeRecipe, size: tuple[int, int], data: Path | None, limit: float
 ) -> Sensitivity:
-    """Round one site at a time, then all but one, and find the fewest to keep in float.
+    """Round one module at a time, then all but one, and find the fewest to keep in float.
 
     Args:
         name: of the student.
         recipe: with its observer and its calibration set; ``keep_float`` is left out.
         size: of the crops.
         data: photos, or None for those that come with scikit-image.
-        limit: mean drop that the mixed recipe aims at, in dB.
+        limit: mean drop in dB, of the degradation that loses most, that the mixed recipe aims at.
 
     Raises:
         UserError: no such student, or nothing to calibrate on.
@@ -69,47 +69,58 @@ def analyse(
     student = load_student(name)
     recipe = recipe.model_copy(update={"keep_float": ()})
     folded, how = prepare(student, recipe, size, data)
-    judged = make_calibration(_CROPS, student.config.degradations, size, data, judging=True)
+    known = student.config.degradations
+    judge = Judge(student, make_calibration(JUDGED, known, size, data, judging=True))
     bits = 16 if recipe.activations == "int16" else 8
-    expected = [_restored(student, x_BCHW) for x_BCHW in judged.crops]
 
-    def drop(exact: Sequence[str]) -> float:
+    def drops(exact: Sequence[str]) -> Drops:
         rounded = Simulation(folded, bits, frozenset(exact), how.ranges)
-        return _drop(rounded, student, judged, expected)
+        return {key: losses.mean for key, losses in judge.losses(rounded.run).items()}
 
     sites = Simulation(folded).sites
-    everything = drop([])
+    everything = drops([])
     alone, spared = {}, {}
     for site in track(sites, "rounding each module alone"):
-        alone[site] = drop([other for other in sites if other != site])
-        spared[site] = drop([site])
+        alone[site] = drops([other for other in sites if other != site])
+        spared[site] = drops([site])
     kept: list[str] = []
     mixed = everything
-    for site in sorted(sites, key=lambda site: spared[site]):
-        if mixed <= limit:
+    for site in sorted(sites, key=lambda site: worst(spared[site])):
+        if worst(mixed) <= limit:
             break
-        found = drop([*kept, site])
-        if found < mixed:
+        found = drops([*kept, site])
+        if worst(found) < worst(mixed):
             kept, mixed = [*kept, site], found
     return Sensitivity(everything, alone, spared, kept, mixed)
 
 
+def worst(drops: Drops) -> float:
+    """Loss of the degradation that loses most."""
+    return max(drops.values())
+
+
 def show(result: Sensitivity) -> None:
-    """Print the sites, those that cost most first."""
+    """Print the modules, those that cost most first."""
     table = Table("module", "rounded alone, dB", "all but this, dB", "")
-    for site in sorted(result.alone, key=lambda site: -result.alone[site]):
+    for site in sorted(result.alone, key=lambda site: -worst(result.alone[site])):
         mark = "float" if site in result.kept else ""
-        table.add_row(site, f"{result.alone[site]:.3f}", f"{result.spared[site]:.3f}", mark)
+        alone, spared = worst(result.alone[site]), worst(result.spared[site])
+        table.add_row(site, f"{alone:.3f}", f"{spared:.3f}", mark)
     console = Console()
     console.print(table)
     console.print(
-        f"all rounded {result.everything:.3f} dB; mixed {result.mixed:.3f} dB with "
+        f"all rounded {worst(result.everything):.3f} dB; mixed {worst(result.mixed):.3f} dB with "
         f"{len(result.kept)} of {len(result.alone)} modules in float"
     )
 
 
+def mixed_recipe(recipe: QuantizeRecipe, result: Sensitivity) -> QuantizeRecipe:
+    """The recipe of precision ``mixed`` that keeps the found modules in float."""
+    return recipe.model_copy(update={"precision": "mixed", "keep_float": tuple(result.kept)})
+
+
 def write_mixed(path: Path, recipe: QuantizeRecipe, result: Sensitivity) -> None:
-    """Write a recipe of precision ``mixed`` that keeps the found sites in float."""
+    """Write the mixed recipe as TOML."""
     kept = ", ".join(f'"{site}"' for site in result.kept)
     chosen = recipe.calibration
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,30 +129,8 @@ def write_mixed(path: Path, recipe: QuantizeRecipe, result: Sensitivity) -> None
         f'target = "{recipe.target}"\nprecision = "mixed"\nweights = "{recipe.weights}"\n'
         f'activations = "{recipe.activations}"\nobserver = "{recipe.observer}"\n'
         f"keep_float = [{kept}]\nequalise = {recipe.equalise}\n"
+        f"balance = {str(recipe.balance).lower()}\n"
         f"one_sided = {str(recipe.one_sided).lower()}\n\n"
         f"[calibration]\ncrops = {chosen.crops}\nseed = {chosen.seed}\n",
         encoding="utf-8",
     )
-
-
-def _restored(student: Student, x_BCHW: Tensor) -> Tensor:
-    with torch.inference_mode():
-        return student.restore(x_BCHW, student.route(x_BCHW))
-
-
-def _drop(
-    rounded: Simulation, student: Student, judged: Calibration, expected: Sequence[Tensor]
-) -> float:
-    losses: dict[str, list[float]] = {}
-    rows = zip(judged.crops, judged.clean, judged.degradations, expected, strict=True)
-    for x_BCHW, clean_BCHW, degradation, y_BCHW in rows:
-        with torch.inference_mode():
-            found = rounded.run(x_BCHW, student.route(x_BCHW))
-        loss = _psnr(y_BCHW, clean_BCHW) - _psnr(found, clean_BCHW)
-        losses.setdefault(degradation, []).append(loss)
-    return max(statistics.mean(values) for values in losses.values())
-
-
-def _psnr(y_BCHW: Tensor, clean_BCHW: Tensor) -> float:
-    error = float((y_BCHW.clamp(0, 1) - clean_BCHW).square().mean())
-    return -10 * math.log10(max(error, 1e-12))

@@ -3,21 +3,29 @@
 Weights are rounded per output channel, symmetric; activations per tensor, asymmetric, with ranges
 that crops were seen to need. Roundings stand where targets put them: behind every convolution
 (and its ReLU), behind the product and the sum of a prompt, and behind every sum of two branches.
-The router stays in float. Each rounding belongs to a site, named after the module before it:
-``head``, ``encoder.0.expand``, ``encoder.0.prompt``, ``encoder.0.project``, ``encoder.0.sum``,
-``down``, ``up``, ``skip``, ``tail``, ``sum``, and ``input``.
+The router stays in float. Each operator belongs to a site, named after the module that it is part
+of: ``head``, ``encoder.0.expand``, ``encoder.0.prompt``, ``encoder.0.project``, ``encoder.0.sum``,
+``down``, ``up``, ``skip``, ``tail``, ``sum``. What an operator makes is a point: the site, or a
+part of it as ``encoder.0.prompt:product``, and ``input``.
+
+An operator that rounds reads rounded values, whoever made them; one that stays in float reads
+what there is. So keeping a site in float spares its weights, but not its output where the next
+operator rounds.
+
+It is differentiable (:mod:`cpl_edge.quantize.rounding`), so that a student can be trained in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cpl_edge.models.student import PinnedBlock, PromptedBlock, Student
+from cpl_edge.models.student import PinnedBlock, PlainBlock, PromptedBlock, Student
+from cpl_edge.quantize.rounding import Bound, round_activations, round_weights
 
 Observe = Callable[[str, Tensor, Tensor], None]
 """Told a point, its value, and what a range must hold of it (see :func:`_needed`)."""
@@ -32,24 +40,25 @@ class Simulation:
         bits: of activations; weights always have 8.
         exact: sites that stay in float, weights included.
         ranges: point -> smallest and largest value, see `cpl_edge.quantize.ranges`.
-        observe: told every value before it is rounded.
+        observe: told every value, as it is before it is rounded.
     """
 
     student: Student
     bits: int = 8
     exact: frozenset[str] = frozenset()
-    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[Bound, Bound]] = field(default_factory=dict)
     observe: Observe | None = None
 
     @property
     def points(self) -> list[str]:
-        """All points in the order of execution: sites, and parts of them as ``site:part``."""
+        """All points in the order of execution."""
         seen: list[str] = []
         before, self.observe = self.observe, lambda point, value, needed: seen.append(point)
         try:
-            side = 8 * self.student.multiple
+            side, weight = 8 * self.student.multiple, self.student.head.weight
             n = self.student.config.prompts
-            self.run(torch.zeros(1, 3, side, side), torch.full((1, 1, n), 1 / n), rounding=False)
+            x_BCHW = weight.new_zeros(1, 3, side, side)
+            self.run(x_BCHW, weight.new_full((1, 1, n), 1 / n), rounding=False)
         finally:
             self.observe = before
         return seen
@@ -57,61 +66,182 @@ class Simulation:
     @property
     def sites(self) -> list[str]:
         """All sites in the order of execution."""
-        return list(dict.fromkeys(point.split(":")[0] for point in self.points))
+        return list(dict.fromkeys(p.split(":")[0] for p in self.points if p != "input"))
 
     @torch.inference_mode()
-    def run(self, x_BCHW: Tensor, w_BSN: Tensor, rounding: bool = True) -> Tensor:
-        """Restore with given prompt weights."""
+    def run(
+        self, x_BCHW: Tensor, w_BSN: Tensor, rounding: bool = True, integers: bool = False
+    ) -> Tensor:
+        """Restore with given prompt weights; without gradients.
+
+        Args:
+            x_BCHW: RGB in [0, 1].
+            w_BSN: prompt weights of each image.
+            rounding: False: as the student itself does.
+            integers: compute as a delegate does, see `cpl_edge.quantize.integers`: the numbers of
+                the file itself, where floats only give numbers as good as those.
+        """
+        from cpl_edge.quantize.integers import IntegerPass
+
+        one_pass = IntegerPass(self, rounding) if integers else FloatPass(self, rounding)
+        return self._restore(one_pass, x_BCHW, w_BSN)
+
+    def restore(self, x_BCHW: Tensor, w_BSN: Tensor) -> Tensor:
+        """Restore with rounding and gradients."""
+        return self._restore(FloatPass(self, True), x_BCHW, w_BSN)
+
+    def _restore(self, run: FloatPass, x_BCHW: Tensor, w_BSN: Tensor) -> Tensor:
         student, w_BN = self.student, w_BSN[:, 0]
+        x = run.given("input", x_BCHW)
+        y = run.conv("head", student.head, x, before=unshuffle)
+        skip = self._blocks(run, "encoder", student.encoder, y, w_BN)
+        y = run.conv("down", student.down, skip)
+        y = self._blocks(run, "middle", student.middle, y, w_BN)
+        y = run.conv("up", student.up, y, after=shuffle)
+        y = run.add("skip", y, skip)
+        y = self._blocks(run, "decoder", student.decoder, y, w_BN)
+        y = run.conv("tail", student.tail, y, after=shuffle)
+        return run.add("sum", x, y).value
 
-        def point(site: str, value: Tensor, part: str = "", needed: Tensor | None = None) -> Tensor:
-            name = f"{site}:{part}" if part else site
-            if self.observe is not None:
-                self.observe(name, value, value if needed is None else needed)
-            if not rounding or site in self.exact:
-                return value
-            return round_activations(value, *self.ranges[name], bits=self.bits)
+    def _blocks(
+        self, run: FloatPass, stage: str, modules: nn.ModuleList, y: Value, w_BN: Tensor
+    ) -> Value:
+        for i, block in enumerate(modules):
+            at = f"{stage}.{i}"
+            if isinstance(block, PromptedBlock):
+                h = self._prompt(run, at, block, y, w_BN)
+            else:
+                assert isinstance(block, PinnedBlock | PlainBlock)
+                h = run.conv(f"{at}.expand", block.expand, y, relu=True)
+            y = run.add(f"{at}.sum", y, run.conv(f"{at}.project", block.project, h))
+        return y
 
-        def conv(site: str, module: nn.Module, value: Tensor) -> Tensor:
-            layers = list(module) if isinstance(module, nn.Sequential) else [module]
-            first = layers[0]
-            assert isinstance(first, nn.Conv2d)
-            weight = first.weight
-            if rounding and site not in self.exact:
-                weight = round_weights(weight)
-            out = F.conv2d(value, weight, first.bias, first.stride, first.padding)
-            return F.relu(out) if len(layers) > 1 else out
+    def _prompt(
+        self, run: FloatPass, at: str, block: PromptedBlock, y: Value, w_BN: Tensor
+    ) -> Value:
+        site = f"{at}.prompt"
+        scale = (1 + w_BN @ block.scale_NC)[:, :, None, None]
+        shift = (w_BN @ block.shift_NC)[:, :, None, None]
+        h = run.conv(f"{at}.expand", block.expand, y, needed=lambda h: _needed(h, scale, shift))
+        a = run.given(f"{site}:scale", scale, lambda _: 1 + block.scale_NC)
+        b = run.given(f"{site}:shift", shift, lambda _: block.shift_NC)
+        one = torch.ones((), device=scale.device)
+        h = run.multiply(f"{site}:product", h, a, lambda h: _needed(h, one, shift))
+        return run.add(f"{site}:sum", h, b, relu=True)
 
-        def blocks(name: str, modules: nn.ModuleList, y: Tensor) -> Tensor:
-            for i, block in enumerate(modules):
-                at = f"{name}.{i}"
-                h = conv(f"{at}.expand", block.expand, y)  # type: ignore[arg-type]
-                if isinstance(block, PromptedBlock):
-                    scale = (1 + w_BN @ block.scale_NC)[:, :, None, None]
-                    shift = (w_BN @ block.shift_NC)[:, :, None, None]
-                    h = point(f"{at}.expand", h, needed=_needed(h, scale, shift))
-                    scale = point(f"{at}.prompt", scale, "scale", 1 + block.scale_NC)
-                    shift = point(f"{at}.prompt", shift, "shift", block.shift_NC)
-                    h = h * scale
-                    h = point(f"{at}.prompt", h, "product", _needed(h, torch.ones(1), shift))
-                    h = point(f"{at}.prompt", F.relu(h + shift), "sum")
-                else:
-                    assert isinstance(block, PinnedBlock)
-                    h = point(f"{at}.expand", F.relu(h))
-                p = point(f"{at}.project", conv(f"{at}.project", block.project, h))
-                y = point(f"{at}.sum", y + p)
-            return y
 
-        x_BCHW = point("input", x_BCHW)
-        y = point("head", conv("head", student.head, F.pixel_unshuffle(x_BCHW, 2)))
-        skip = blocks("encoder", student.encoder, y)
-        y = point("down", conv("down", student.down, skip))
-        y = blocks("middle", student.middle, y)
-        y = point("up", F.pixel_shuffle(conv("up", student.up, y), 2))
-        y = blocks("decoder", student.decoder, point("skip", y + skip))
-        y = point("tail", F.pixel_shuffle(conv("tail", student.tail, y), 2))
-        restored: Tensor = point("sum", x_BCHW + y)
-        return restored
+Needed = Callable[[Tensor], Tensor]
+Reshape = Callable[[Tensor], Tensor]
+
+
+def unshuffle(value: Tensor) -> Tensor:
+    """Pixels to channels."""
+    return F.pixel_unshuffle(value, 2)
+
+
+def shuffle(value: Tensor) -> Tensor:
+    """Channels to pixels."""
+    return F.pixel_shuffle(value, 2)
+
+
+@dataclass
+class Value:
+    """What an operator made.
+
+    Attributes:
+        point: its name.
+        value: rounded or not.
+        is_rounded: whether it is by now.
+        integers: steps from zero, where they are computed with.
+    """
+
+    point: str
+    value: Tensor
+    is_rounded: bool = False
+    integers: Tensor | None = None
+
+
+@dataclass
+class FloatPass:
+    """One execution, in floats that are rounded.
+
+    Attributes:
+        simulation: says what rounds where.
+        rounding: False: nothing does.
+    """
+
+    simulation: Simulation
+    rounding: bool
+
+    def rounds(self, point: str) -> bool:
+        """Whether the operator that makes a point rounds."""
+        return self.rounding and point.split(":")[0] not in self.simulation.exact
+
+    def given(self, point: str, value: Tensor, needed: Needed | None = None) -> Value:
+        """A value that was made in float; it is rounded for the operator that reads it."""
+        if (observe := self.simulation.observe) is not None:
+            observe(point, value, value if needed is None else needed(value))
+        return Value(point, value)
+
+    def read(self, point: str, value: Value) -> Tensor:
+        """What the operator that makes a point reads of a value."""
+        if self.rounds(point) and not value.is_rounded:
+            self.round(value)
+        return value.value
+
+    def round(self, value: Value) -> None:
+        """Round a value in place."""
+        low, high = self.simulation.ranges[value.point]
+        value.value = round_activations(value.value, low, high, self.simulation.bits)
+        value.is_rounded = True
+
+    def conv(
+        self,
+        point: str,
+        module: nn.Module,
+        value: Value,
+        relu: bool = False,
+        before: Reshape | None = None,
+        after: Reshape | None = None,
+        needed: Needed | None = None,
+    ) -> Value:
+        """A convolution, its ReLU and the shuffles around it."""
+        conv, relu = convolution(module, relu)
+        read, weight = self.read(point, value), conv.weight
+        if self.rounds(point):
+            weight = round_weights(weight, sharing(point))
+        out = F.conv2d(
+            before(read) if before else read, weight, conv.bias, conv.stride, conv.padding
+        )
+        out = F.relu(out) if relu else out
+        return self._made(point, after(out) if after else out, needed)
+
+    def multiply(self, point: str, a: Value, b: Value, needed: Needed | None = None) -> Value:
+        """A product."""
+        return self._made(point, self.read(point, a) * self.read(point, b), needed)
+
+    def add(self, point: str, a: Value, b: Value, relu: bool = False) -> Value:
+        """A sum and its ReLU."""
+        out = self.read(point, a) + self.read(point, b)
+        return self._made(point, F.relu(out) if relu else out)
+
+    def _made(self, point: str, value: Tensor, needed: Needed | None = None) -> Value:
+        made = self.given(point, value, needed)
+        self.read(point, made)
+        return made
+
+
+def convolution(module: nn.Module, relu: bool) -> tuple[nn.Conv2d, bool]:
+    """The convolution of a module, and whether a ReLU follows it."""
+    if isinstance(module, nn.Sequential):
+        module, relu = module[0], True
+    assert isinstance(module, nn.Conv2d)
+    return module, relu
+
+
+def sharing(point: str) -> int:
+    """Output channels that share a step: targets fold ``up`` and its shuffle into one operator."""
+    return 4 if point == "up" else 1
 
 
 def _needed(h_BCHW: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -124,22 +254,6 @@ def _needed(h_BCHW: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     side = torch.where(scale > 0, threshold.clamp(max=0), threshold.clamp(min=0))
     side = torch.maximum(torch.minimum(side, h_BCHW.max()), h_BCHW.min())
     return torch.where(h_BCHW * scale + shift > 0, h_BCHW, side)
-
-
-def round_activations(value: Tensor, low: float, high: float, bits: int = 8) -> Tensor:
-    """Round to ``2**bits`` steps from low to high (widened to hold 0), and clip."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    step = max((high - low) / (2**bits - 1), 1e-12)
-    zero = round(-low / step)
-    steps = torch.clamp(torch.round(value / step) + zero, 0, 2**bits - 1)
-    rounded: Tensor = (steps - zero) * step
-    return rounded
-
-
-def round_weights(weight: Tensor) -> Tensor:
-    """Round a convolution's weights to -127...127 steps per output channel."""
-    step = weight.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12) / 127
-    return torch.round(weight / step) * step
 
 
 def sqnr(exact: Sequence[Tensor], rounded: Sequence[Tensor]) -> float:

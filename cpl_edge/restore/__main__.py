@@ -29,7 +29,7 @@ def main(
     ] = "s",
     runtime: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="litert, onnx, executorch, torch or coreml."),
+        typer.Option(metavar="NAME", help="litert, onnx, executorch, torch, coreml or mil."),
     ] = None,
     degradation: Annotated[
         str,

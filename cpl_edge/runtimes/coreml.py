@@ -1,4 +1,4 @@
-"""Core ML, which runs on macOS only; elsewhere a build is checked by its saved program."""
+"""Core ML, which runs on macOS only; elsewhere `cpl_edge.runtimes.mil` evaluates its files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class CoreML:
     def __init__(self, path: Path, threads: int = 1) -> None:
         if platform.system() != "Darwin":
             raise UserError(
-                f"{path}: Core ML runs on macOS only: use a .tflite, .onnx or .pte build here"
+                f"{path}: Core ML runs on macOS only: leave --runtime out or give --runtime mil, "
+                "the reference evaluator, or use a .tflite, .onnx or .pte build"
             )
         coremltools = require("coremltools", extra="coreml")
         try:

@@ -9,6 +9,7 @@ the array that a runtime takes without a copy.
 from __future__ import annotations
 
 import importlib
+import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -61,10 +62,21 @@ RUNTIMES: dict[str, tuple[str, str]] = {
     "executorch": (".pte", "ExecuTorch"),
     "torch": (".safetensors", "Torch"),
     "coreml": (".mlpackage", "CoreML"),
+    "mil": (".mlpackage", "Mil"),
 }
 """Name of a runtime and of its module -> suffix of its files, name of its class."""
 
-SUFFIXES = {suffix: name for name, (suffix, _) in RUNTIMES.items()}
+SUFFIXES = {suffix: name for name, (suffix, _) in RUNTIMES.items() if name != "mil"}
+"""Suffix of a model file -> the runtime that it was made for."""
+
+
+def default_runtime(suffix: str) -> str | None:
+    """The runtime that opens files of a suffix where none is asked for, or None.
+
+    Core ML runs on macOS only; elsewhere the reference evaluator takes its place.
+    """
+    name = SUFFIXES.get(suffix.lower())
+    return "mil" if name == "coreml" and platform.system() != "Darwin" else name
 
 
 def open_runtime(path: Path, threads: int = 1, runtime: str | None = None) -> Runtime:
@@ -86,20 +98,23 @@ def open_runtime(path: Path, threads: int = 1, runtime: str | None = None) -> Ru
         raise UserError(f"{threads} threads cannot work: give 1 or more")
     if runtime is not None and runtime not in RUNTIMES:
         raise UserError(f"no runtime {runtime!r}: choose from {', '.join(RUNTIMES)}")
-    name = SUFFIXES.get(path.suffix.lower())
+    name = default_runtime(path.suffix)
     if name is None:
         raise UserError(
             f"{path} is no model file of this product: give one that ends in {', '.join(SUFFIXES)}"
         )
-    if runtime not in (None, name):
-        raise UserError(
-            f"{path} is a file for the runtime {name}, not {runtime}: "
-            f"leave the runtime out or give a {RUNTIMES[str(runtime)][0]} file"
-        )
+    if runtime is not None:
+        if RUNTIMES[runtime][0] != path.suffix.lower():
+            raise UserError(
+                f"{path} is a file for the runtime {name}, not {runtime}: "
+                f"leave the runtime out or give a {RUNTIMES[runtime][0]} file"
+            )
+        name = runtime
     if not path.exists():
         raise UserError(f"{path} does not exist: check the path of the model")
-    if path.is_dir() != (name == "coreml"):
-        expected = "a folder" if name == "coreml" else "a file"
+    is_package = name in ("coreml", "mil")
+    if path.is_dir() != is_package:
+        expected = "a folder" if is_package else "a file"
         raise UserError(f"{path} is not {expected}: check the path of the model")
     module = importlib.import_module(f"cpl_edge.runtimes.{name}")
     opened: Runtime = getattr(module, RUNTIMES[name][1])(path, threads)

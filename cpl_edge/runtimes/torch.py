@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpl_edge.errors import require
+from cpl_edge.errors import UserError, require
 from cpl_edge.runtimes.info import ENTRY_POINTS, ModelInfo
 from cpl_edge.runtimes.protocol import FloatArray, check_call, declared_signature
 
@@ -35,6 +35,11 @@ class Torch:
         from cpl_edge.models.zoo import load_student
 
         student = load_student(path)
+        if not student.config.exported:
+            raise UserError(
+                f"{path} selects prompts in another way than model files do: give a student with "
+                'prompt = "levels"'
+            )
         torch.set_num_threads(threads)
         self._student: Student | None = student
         self.info = ModelInfo(

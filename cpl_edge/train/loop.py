@@ -16,17 +16,17 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Generator, Tensor, nn
+from torch import nn
 
 from cpl_edge.errors import CplEdgeError, UserError
 from cpl_edge.train.checkpoint import load_checkpoint, save_checkpoint
@@ -34,21 +34,8 @@ from cpl_edge.train.optimisers import build_optimisers, learning_rate
 from cpl_edge.train.processes import Processes
 from cpl_edge.train.recipe import Recipe
 from cpl_edge.train.speed import compile_network, running_mean, set_precision, uncompiled
-from cpl_edge.train.task import Task
+from cpl_edge.train.task import Bank, Task
 from cpl_edge.train.validation import Validation
-
-
-class Bank(Protocol):
-    """Where batches come from: an ``ImageBank`` or a ``PairBank``."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where batches are made."""
-
-    def degraded(
-        self, kinds: Sequence[str], count: int, size: int, generator: Generator, /
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Degraded ``x_BCHW``, clean ``y_BCHW`` and the degradation's index ``label_B``."""
 
 
 class Trainer:

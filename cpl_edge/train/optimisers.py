@@ -33,13 +33,14 @@ def build_optimisers(network: nn.Module, recipe: Recipe, last: str) -> list[Opti
         recipe: says which, and how.
         last: name of the convolution that makes the image; AdamW's, too.
     """
-    parameters = list(network.parameters())
+    parameters = [p for p in network.parameters() if p.requires_grad]
     muon: list[Optimizer] = []
     if recipe.optimiser == "muon":
         convolutions = [
             module.weight
             for name, module in network.named_modules()
             if isinstance(module, nn.Conv2d) and module.groups == 1 and name != last
+            if module.weight.requires_grad
         ]
         chosen = {id(weight) for weight in convolutions}
         parameters = [p for p in parameters if id(p) not in chosen]

@@ -9,9 +9,11 @@ from pydantic import ConfigDict, Field, model_validator
 from cpl_edge.data.degradations import KINDS
 from cpl_edge.data.variation import Variation
 from cpl_edge.models.prompts import NegativeWeight
+from cpl_edge.models.student import Part, Prompt, Statistics
 from cpl_edge.recipe import Table, read_toml
 
 Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
@@ -133,21 +135,46 @@ class Distillation(Table):
     routing: Weight = 0.0
 
 
+class Shape(Table):
+    """Settings of a :class:`~cpl_edge.models.student.StudentConfig`; None leaves the preset's."""
+
+    widths: tuple[Positive, Positive] | None = None
+    blocks: tuple[NotNegative, NotNegative, NotNegative] | None = None
+    levels: Positive | None = None
+    router_widths: tuple[Positive, Positive] | None = None
+    router_hidden: Positive | None = None
+    prompt: Prompt | None = None
+    router: Statistics | None = None
+    prompted: tuple[Part, ...] | None = None
+    rank: NotNegative | None = None
+
+
 class StudentRecipe(Recipe):
     """Everything that decides a student's weights, apart from the images.
 
     Attributes:
         network: what kind of recipe this is.
         student: a preset of :data:`cpl_edge.models.zoo.STUDENTS`.
+        shape: what its shape has instead of the preset's; None for nothing.
         weights: a trained student of the same shape to start from; None for random weights.
+        router: a trained student whose router to take instead of that of ``weights``.
+        trained: ``all``, or the ``router`` alone, whose crops can then be as large as photos.
+        selection: who selects prompts in training: the true degradation (``label``), which needs
+            prompts of a degradation, or the ``router`` itself.
         routing_weight: weight of the cross-entropy between router and degradation.
+        balance_weight: weight of what keeps the router from selecting few prompts only.
         distil: what to learn from a teacher; None for nothing.
     """
 
     network: Literal["student"] = "student"
     student: str = "s"
+    shape: Shape | None = None
     weights: str | None = None
+    router: str | None = None
+    trained: Literal["all", "router"] = "all"
+    selection: Literal["label", "router"] = "label"
     routing_weight: Weight = 0.01
+    balance_weight: Weight = 0.0
     distil: Distillation | None = None
 
     @model_validator(mode="after")
@@ -208,20 +235,54 @@ class TeacherRecipe(Recipe):
         return self
 
 
+class QatRecipe(Recipe):
+    """How a trained student learns to be rounded.
+
+    Attributes:
+        network: what kind of recipe this is.
+        student: a shipped student or a ``.safetensors`` file; in fp32 it is the teacher as well.
+        quantize: quantisation recipe whose roundings it learns to bear.
+        clean: weight of the L1 to the clean image.
+        output: weight of the L1 to what the fp32 student makes of the same crop.
+        range_pace: how much faster than weights the ends of ranges move, as shares of themselves;
+            0 leaves them as they were calibrated.
+    """
+
+    network: Literal["qat"]
+    student: str = "s"
+    quantize: str = "litert-w8a8-qat"
+    steps: Positive = 3_000
+    lr: Annotated[float, Field(gt=0)] = 2e-4
+    precision: Literal["fp32"] = "fp32"  # bf16 cannot tell two steps of 8 bits apart
+    compile: Literal["no"] = "no"
+    clean: Weight = 1.0
+    output: Weight = 1.0
+    range_pace: Weight = 10.0
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> QatRecipe:
+        if not self.clean + self.output:
+            raise ValueError("one of 'clean' and 'output' must be above 0")
+        return self
+
+
 class _Kind(Table):
     model_config = ConfigDict(extra="ignore")
 
-    network: Literal["student", "teacher"] = "student"
+    network: Literal["student", "teacher", "qat"] = "student"
 
 
-def read_recipe(name_or_path: str) -> StudentRecipe | TeacherRecipe:
+def read_recipe(name_or_path: str) -> StudentRecipe | TeacherRecipe | QatRecipe:
     """Read a shipped recipe by name or a TOML file, of the kind that its ``network`` says.
 
     Raises:
         UserError: no such file, or a key or value that is not allowed.
     """
-    if read_toml(name_or_path, _Kind, "train").network == "teacher":
+    kind = read_toml(name_or_path, _Kind, "train").network
+    if kind == "teacher":
         return read_toml(name_or_path, TeacherRecipe, "train")
+    if kind == "qat":
+        return read_toml(name_or_path, QatRecipe, "train")
     return read_toml(name_or_path, StudentRecipe, "train")
 
 

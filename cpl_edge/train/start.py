@@ -17,7 +17,8 @@ from cpl_edge.train.distil import DistilTask
 from cpl_edge.train.loop import Trainer
 from cpl_edge.train.pairs import open_pairs
 from cpl_edge.train.processes import join_processes
-from cpl_edge.train.recipe import Recipe, StudentRecipe, TeacherRecipe, read_recipe
+from cpl_edge.train.qat import QatTask
+from cpl_edge.train.recipe import QatRecipe, Recipe, StudentRecipe, TeacherRecipe, read_recipe
 from cpl_edge.train.task import StudentTask, Task
 from cpl_edge.train.teacher import TeacherTask
 from cpl_edge.train.validation import StudentValidation, TeacherValidation, Validation
@@ -58,7 +59,7 @@ def train(
     torch.set_num_threads(threads)
     folder = out or Path("runs") / Path(recipe_name).stem
     # What is wrong with photos is told before a network is made or a process waits.
-    photos = None if recipe.layout else _read_photos(recipe, data)
+    photos = None if recipe.layout else read_photos(recipe, data)
     task = create_task(recipe)
     curve = VALIDATIONS[task.kind]
     bank: ImageBank | PairBank
@@ -70,6 +71,7 @@ def train(
         else:
             bank = ImageBank(photos[0], place, recipe.mix, recipe.variation)
             validation = curve(photos[1], task.degradations, place)
+        task.start(bank)
         trainer = Trainer(task, bank, validation, folder, processes)
         finished = trainer.run(max_minutes)
     result = {
@@ -91,7 +93,7 @@ def train(
     return result
 
 
-def _read_photos(recipe: Recipe, data: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def read_photos(recipe: Recipe, data: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Clean photos to train on, and held-out ones."""
     files = list_images([data / folder for folder in recipe.folders])
     held_out = files[:: recipe.holdout]
@@ -102,12 +104,14 @@ def _read_photos(recipe: Recipe, data: Path) -> tuple[list[np.ndarray], list[np.
     return images[: len(training)], images[len(training) :]
 
 
-def create_task(recipe: StudentRecipe | TeacherRecipe) -> Task:
-    """The network of a recipe with random weights, and its losses.
+def create_task(recipe: StudentRecipe | TeacherRecipe | QatRecipe) -> Task:
+    """The network of a recipe as it is before the first step, and its losses.
 
     Raises:
         UserError: an unknown preset, or a file of the recipe that cannot be used.
     """
+    if isinstance(recipe, QatRecipe):
+        return QatTask(recipe)
     if isinstance(recipe, TeacherRecipe):
         return TeacherTask(recipe)
     return DistilTask(recipe, recipe.distil) if recipe.distil else StudentTask(recipe)

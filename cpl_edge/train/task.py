@@ -6,8 +6,9 @@ share its gradients; what is random in it comes from the generator that it is gi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,19 @@ from cpl_edge.losses.reconstruction import RECONSTRUCTION
 from cpl_edge.models.student import PromptedBlock, Student
 from cpl_edge.models.zoo import create_student, load_student, save_student
 from cpl_edge.train.recipe import Recipe, StudentRecipe
+
+
+class Bank(Protocol):
+    """Where batches come from: an ``ImageBank`` or a ``PairBank``."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made."""
+
+    def degraded(
+        self, kinds: Sequence[str], count: int, size: int, generator: Generator, /
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Degraded ``x_BCHW``, clean ``y_BCHW`` and the degradation's index ``label_B``."""
 
 
 class Task(nn.Module):
@@ -63,6 +77,9 @@ class Task(nn.Module):
         """
         raise NotImplementedError
 
+    def start(self, bank: Bank) -> None:
+        """See what the task will be trained on, before a run begins or goes on."""
+
     def extra_state(self) -> dict[str, Any]:
         """What a checkpoint must hold beside the network."""
         return {}
@@ -82,26 +99,45 @@ def middle_of(x_BCHW: Tensor, crop: int) -> Tensor:
 
 
 class StudentTask(Task):
-    """A student: the true degradation selects the prompts, the router learns to name it."""
+    """A student: the true degradation selects the prompts, the router learns to name it.
+
+    Where the recipe lets the router select, it learns by what its selection restores. Two words
+    of the recipe add to the loss: ``routing_weight`` and ``balance_weight``.
+
+    Raises:
+        UserError: an unknown preset or shape, or weights or prompts that do not fit the recipe.
+    """
 
     kind = "student"
     last = "tail"
     block = PromptedBlock
     compiled = ("logits", "restore")
     network: Student
+    recipe: StudentRecipe
 
     def __init__(self, recipe: StudentRecipe) -> None:
         super().__init__(recipe)
         self.routing_weight = recipe.routing_weight
-        self.network = create_student(recipe.student, recipe.seed)
+        shape = recipe.shape.model_dump(exclude_none=True) if recipe.shape else None
+        self.network = create_student(recipe.student, recipe.seed, shape)
+        prompt = self.network.config.prompt
+        if prompt in ("sparse", "soft") and recipe.selection == "label":
+            raise UserError(f'{prompt} prompts are chosen by the router: add selection = "router"')
         if recipe.weights:
-            trained = load_student(recipe.weights)
-            if trained.config != self.network.config:
-                raise UserError(
-                    f"'weights' {recipe.weights} is another kind of student than {recipe.student}"
-                )
-            self.network.load_state_dict(trained.state_dict())
+            self.network.load_state_dict(self._trained(recipe.weights).state_dict())
+        if recipe.router:
+            router = self._trained(recipe.router).router
+            self.network.router.load_state_dict(router.state_dict())
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(recipe.trained == "all" or name.startswith("router."))
         self.degradations = self.network.config.degradations
+
+    def _trained(self, name_or_path: str) -> Student:
+        """A trained student of this one's shape."""
+        trained = load_student(name_or_path)
+        if trained.config != self.network.config:
+            raise UserError(f"{name_or_path} is another kind of student than this recipe's")
+        return trained
 
     def forward(
         self, x_BCHW: Tensor, y_BCHW: Tensor, label_B: Tensor, crop: int, generator: Generator
@@ -110,23 +146,43 @@ class StudentTask(Task):
         return self.losses(restored, logits_BSL, middle_of(y_BCHW, crop), label_B)
 
     def restore(self, x_BCHW: Tensor, label_B: Tensor, crop: int) -> tuple[Tensor, Tensor]:
-        """The middle's restoration with the true degradation's prompts, and the router's logits."""
+        """The middle's restoration with the selected prompts, and the router's logits."""
         with self.autocast(x_BCHW.device):
             logits_BSL = self.network.logits(x_BCHW)
-            w_BSN = self.network.forced(logits_BSL, label_B)
+            if self.recipe.selection == "label":
+                w_BSN = self.network.forced(logits_BSL, label_B)
+            else:
+                w_BSN = self.network.select(logits_BSL)
             restored = self.network.restore(middle_of(x_BCHW, crop), w_BSN)
         return restored, logits_BSL
 
     def losses(
         self, y_BCHW: Tensor, logits_BSL: Tensor, target_BCHW: Tensor, label_B: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruction and the router's cross-entropy; see :meth:`forward`."""
+        """Reconstruction, the router's cross-entropy and balance; see :meth:`forward`."""
         pixel = RECONSTRUCTION[self.recipe.loss](y_BCHW, target_BCHW)
-        names_BD = logits_BSL[:, 0, : len(self.degradations)].float()
-        routing = F.cross_entropy(names_BD, label_B)
-        total = pixel + self.routing_weight * routing
-        return total, {"loss": pixel, "routing": routing}
+        if not self.network.config.prompts:
+            return pixel, {"loss": pixel}
+        logits_BSL = logits_BSL.float()
+        routing = F.cross_entropy(self.network.names(logits_BSL)[:, 0], label_B)
+        total, parts = pixel + self.routing_weight * routing, {"loss": pixel, "routing": routing}
+        if self.recipe.balance_weight:
+            parts["balance"] = balance(self.network.choices(logits_BSL)[:, 0])
+            total = total + self.recipe.balance_weight * parts["balance"]
+        return total, parts
 
     def save(self, network: nn.Module, path: Path) -> None:
         assert isinstance(network, Student)
         save_student(network, path)
+
+
+def balance(logits_BN: Tensor) -> Tensor:
+    """How unevenly a router chooses: 1 where it spreads a batch evenly, N where all is one choice.
+
+    N times the sum over choices of (share that selects it) * (mean probability), equation 4 of
+    Fedus et al., "Switch Transformers", JMLR 2022.
+    """
+    p_BN = logits_BN.softmax(-1)
+    n = p_BN.shape[-1]
+    share_N = F.one_hot(logits_BN.argmax(-1), n).to(p_BN.dtype).mean(0)
+    return n * (share_N * p_BN.mean(0)).sum()

@@ -88,15 +88,19 @@ class Validation:
 
 
 class StudentValidation(Validation):
-    """Adds ``routed``: the share of images whose degradation the router named."""
+    """Adds ``routed``: the share of images whose degradation the router named, if it has one."""
 
-    def observe(self, network: nn.Module, x_BCHW: Tensor, kind: str) -> tuple[Tensor, bool]:
+    def observe(self, network: nn.Module, x_BCHW: Tensor, kind: str) -> tuple[Tensor, bool | None]:
         student = cast(Student, network)
         w_BSN = student.route(x_BCHW)
+        if not student.config.prompts:
+            return student.restore(x_BCHW, w_BSN), None
         chosen = int(w_BSN[0, 0].argmax()) // student.config.levels
         return student.restore(x_BCHW, w_BSN), student.config.degradations[chosen] == kind
 
     def summary(self, observations: list[Any]) -> dict[str, Any]:
+        if None in observations:
+            return {}
         return {"routed": float(np.mean(observations, dtype=float).round(3))}
 
 

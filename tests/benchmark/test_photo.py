@@ -47,7 +47,7 @@ def test_time_and_memory_come_from_a_fresh_process(toy, tmp_path, capsys):
     [
         (["--photo", "big"], "give --photo WIDTHxHEIGHT"),
         (["--photo", "0x10"], "give --photo WIDTHxHEIGHT"),
-        (["--model", "missing.tflite"], "missing.tflite does not exist"),
+        (["--photo", "8x8", "--model", "missing.tflite"], "missing.tflite does not exist"),
     ],
 )
 def test_mistakes_are_told_in_one_line(capsys, words, reason):

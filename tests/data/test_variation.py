@@ -24,8 +24,8 @@ def labels():
     return torch.arange(50) // 10  # ten of each degradation
 
 
-def test_scenes_are_darkened_but_not_under_haze_or_in_low_light(scene_BCHW):
-    darker = darken(scene_BCHW, labels(), KINDS, 1.0, rng())
+def test_scenes_are_darkened_where_they_may_be(scene_BCHW):
+    darker = darken(scene_BCHW, labels() < 3, 1.0, rng())
     change_B = (darker - scene_BCHW).mean((1, 2, 3))
     assert (change_B[:30] < 0).all()
     assert torch.equal(darker[30:], scene_BCHW[30:])
@@ -36,20 +36,43 @@ def test_scenes_are_darkened_but_not_under_haze_or_in_low_light(scene_BCHW):
 @pytest.mark.parametrize("share", [0.0, 0.3])
 def test_as_many_scenes_are_darkened_as_the_share_says(scene_BCHW, share):
     scenes = scene_BCHW.repeat(8, 1, 1, 1)
-    darker = darken(scenes, torch.zeros(400).long(), ("noise",), share, rng())
+    darker = darken(scenes, torch.ones(400, dtype=torch.bool), share, rng())
     changed = (darker != scenes).flatten(1).any(1).float().mean()
     assert abs(float(changed) - share) <= (0.07 if share else 0)
 
 
+NONE, ALL = torch.zeros(50, dtype=torch.bool), torch.ones(50, dtype=torch.bool)
+
+
 def test_noise_of_any_strength_is_of_the_clean_image(scene_BCHW):
     noisy = degrade(scene_BCHW, "noise", rng())
-    assert torch.equal(any_noise(noisy, scene_BCHW, 0.0, rng()), noisy)
-    varied = any_noise(noisy, scene_BCHW, 1.0, rng())
+    assert torch.equal(any_noise(noisy, scene_BCHW, NONE, 0.0, rng()), noisy)
+    varied = any_noise(noisy, scene_BCHW, NONE, 1.0, rng())
     sigma_B = (varied - scene_BCHW).std((1, 2, 3)) * 255
     assert sigma_B.min() < 5
     assert 40 < sigma_B.max() < 62
     assert sigma_B.sort().values.diff().max() < 8  # spread out, not three strengths
     assert torch.allclose(varied * 255, (varied * 255).round(), atol=1e-3)
+
+
+def test_almost_clean_images_are_among_the_noisy(scene_BCHW):
+    noisy = degrade(scene_BCHW, "noise", rng())
+    almost = any_noise(noisy, scene_BCHW, ALL, 0.0, rng())
+    assert (almost - scene_BCHW).std((1, 2, 3)).max() * 255 < 2.1
+    both = any_noise(noisy, scene_BCHW, labels() < 2, 0.3, rng())
+    assert ((both - scene_BCHW).std((1, 2, 3))[:20] * 255 < 2.1).all()
+    changed_B = (both != noisy).flatten(1).any(1)
+    assert 3 < changed_B[20:].sum() < 17  # 9 expected
+
+
+def test_a_clean_photo_is_not_darkened_but_a_noisy_one_is():
+    bright = torch.full((64, 64, 3), 200, dtype=torch.uint8).numpy()
+    bank = ImageBank([bright], variation=Variation(exposure=1.0, clean=0.5))
+    x_BCHW, y_BCHW, _ = bank.degraded(("noise", "haze"), 80, 32, rng())
+    clean_B = (x_BCHW - y_BCHW).std((1, 2, 3))[:40] * 255 < 2.1
+    assert 10 < clean_B.sum() < 30
+    assert torch.allclose(y_BCHW[:40][clean_B], torch.tensor(200 / 255))
+    assert (y_BCHW[:40][~clean_B].mean((1, 2, 3)) < 199 / 255).all()
 
 
 def test_some_images_are_saved_as_jpeg(scene_BCHW):

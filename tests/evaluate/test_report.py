@@ -106,3 +106,27 @@ def test_json_is_complete_and_standard():
     assert read["machine"]["processor"] and read["machine"]["cores"] >= 1
     assert "T" in read["date"] and read["date"].endswith("+00:00")
     assert "some/where" not in json.dumps(read)
+
+
+def test_harm_is_told_without_infinities():
+    rows = [
+        Row(name, "photo", "clean", selected, math.inf, after, 1.0, 0.9, 0.5, 100)
+        for name, after, selected in (("a", 40.0, "noise"), ("b", 31.0, "rain"))
+    ]
+    out = text(with_rows(rows, suite="clean"))
+    line = next(line for line in out.splitlines() if "->" in line)
+    assert "same -> 35.50" in line and "b 31.00" in line and "inf" not in out
+    assert "WORSE" not in out and "routed" not in out
+    read = json.loads(json.dumps(to_json(with_rows(rows, suite="clean")), allow_nan=False))
+    (summary,) = read["summary"]
+    assert summary["psnr_before"] is None and summary["gain"] is None
+    assert summary["worst_psnr"] == 31 and summary["selected"] == {"noise": 1, "rain": 1}
+
+
+def test_what_was_selected_is_shown_unless_all_was_right(evaluation):
+    lines = text(evaluation).splitlines()
+    start = next(i for i, line in enumerate(lines) if "selected (images)" in line)
+    assert lines[start + 1].split() == ["degraded", "by", "noise", "rain"]
+    assert lines[start + 3].split() == ["noise", "15", "1", "1"]
+    assert lines[start + 4].split() == ["noise", "25", "1", "."]
+    assert "selected (images)" not in text(with_rows(ROWS[::2]))

@@ -117,3 +117,24 @@ def test_routing_is_judged_only_where_the_model_selects():
 def test_equal_infinities_are_no_gain():
     assert row("a", math.inf, math.inf).gain == 0
     assert row("a", math.inf, 40).gain == -math.inf
+
+
+def test_selections_are_counted():
+    rows = [
+        Row(name, "noise 15", "noise", selected, 20.0, 25.0, None, None, 0.5, 100)
+        for name, selected in zip("abcd", ("rain", "noise", "rain", "haze"), strict=True)
+    ]
+    (summary,) = summarise(rows, KNOWN)
+    assert summary.selected == {"rain": 2, "noise": 1, "haze": 1}
+    assert next(iter(summary.selected)) == "rain" and summary.routed == 0.25
+
+
+def test_harm_to_clean_images_has_a_worst_one():
+    rows = [
+        Row(name, "photo", "clean", "noise", math.inf, after, 1.0, 0.9, 0.5, 100)
+        for name, after in (("a", 40.0), ("b", 31.0), ("c", 35.0))
+    ]
+    (summary,) = summarise(rows, KNOWN)
+    assert (summary.worst_image, summary.worst_psnr) == ("b", 31.0)
+    assert summary.psnr_before == math.inf and summary.gain == -math.inf
+    assert summary.psnr_after == pytest.approx(106 / 3) and summary.routed is None

@@ -8,7 +8,8 @@ from PIL import Image
 from skimage.data import chelsea
 
 from cpl_edge.errors import ImageError, UserError
-from cpl_edge.evaluate.samples import add_gaussian, find_samples, seed_of, synthesise
+from cpl_edge.evaluate.degraded import add_gaussian, synthesise
+from cpl_edge.evaluate.samples import available, find_samples, seed_of
 from cpl_edge.evaluate.suites import Suite, load_suite
 
 NOISE = {"kind": "gaussian", "label": "noise 25", "sigma": 25}
@@ -125,10 +126,12 @@ def test_pairs_are_read_as_input_and_target(data):
     assert np.array_equal(degraded, 255 - clean)
 
 
-@pytest.mark.parametrize(("gone", "left", "place"), [("gt", "in", "gt"), ("in", "gt", "in")])
+@pytest.mark.parametrize(
+    ("gone", "left", "place"), [("gt", "in", r"gt/b\.\*: add it"), ("in", "gt", "in.*/in: add it")]
+)
 def test_a_missing_counterpart_is_named(data, gone, left, place):
     (data / gone / "b.png").unlink()
-    message = f"{left}/b.png has no counterpart of the same name in .*{place}"
+    message = rf"{left}/b\.png has no counterpart .*{place}$"
     with pytest.raises(UserError, match=message):
         find_samples(suite(PAIRS), data)
 
@@ -178,3 +181,39 @@ def test_bundled_photos_need_no_folder(monkeypatch):
     samples = find_samples(load_suite("bundled"), None, limit=1)
     assert [s.name for s in samples] == ["astronaut"] * 5
     assert samples[0].load(16)[1].shape == (512, 512, 3)
+
+
+def test_without_a_folder_the_bundled_photos_take_their_place(data, monkeypatch):
+    monkeypatch.delenv("CPL_EDGE_DATA", raising=False)
+    wanted = suite(NOISE, images="clean", fallback=True)
+    chosen, (note,) = available(wanted, None)
+    assert note == "no --data FOLDER: the photos inside scikit-image instead of clean/"
+    assert chosen.images == "bundled" and "bundled photos" in chosen.about
+    assert len(find_samples(chosen, None)) == 5
+    # A folder that was named is meant.
+    assert available(wanted, data) == (wanted, ())
+    monkeypatch.setenv("CPL_EDGE_DATA", str(data / "nowhere"))
+    assert available(wanted, None) == (wanted, ())
+    with pytest.raises(UserError, match=r"no folder .*nowhere/clean"):
+        find_samples(wanted, None)
+    # Without fallback, no suite changes.
+    monkeypatch.delenv("CPL_EDGE_DATA")
+    assert available(load_suite("cbsd68"), None) == (load_suite("cbsd68"), ())
+
+
+def test_images_of_a_degradations_own(data):
+    save(data / "other" / "x.png", np.zeros((50, 64, 3), np.uint8))
+    both = suite(NOISE, NOISE | {"label": "other", "images": "other"}, images="clean")
+    assert both.folders == ("clean", "other")
+    assert [s.name for s in find_samples(both, data)] == ["a", "b", "c", "x"]
+
+
+def test_hidden_files_are_no_images(data):
+    (data / "in" / "._a.png").write_bytes(b"x")
+    assert [s.name for s in find_samples(suite(PAIRS), data)] == ["a", "b", "c"]
+
+
+def test_too_small_for_the_suites_window(data):
+    small = suite(NOISE, images="clean", crop_multiple=1, border=20, ssim_window="gaussian")
+    with pytest.raises(UserError, match="at least 51 pixels"):
+        find_samples(small, data)[0].load(1)

@@ -10,10 +10,11 @@ import torch
 from cpl_edge.errors import CplEdgeError, UserError
 from cpl_edge.export import build as steps
 from cpl_edge.export.build import check, export, pinned_weights
-from cpl_edge.export.crops import make_crops
 from cpl_edge.export.recipe import ExportRecipe, read_recipes
 from cpl_edge.export.targets import TARGETS
 from cpl_edge.models.student import Student
+from cpl_edge.quantize.calibration import make_calibration
+from cpl_edge.quantize.recipe import CalibrationSet
 
 SIZE = (64, 72)
 
@@ -72,18 +73,37 @@ def test_a_missing_package_is_answered_before_any_work(weights, tmp_path, monkey
 
 
 def test_pinned_weights_are_the_mean_levels_of_one_degradation(student):
-    crops = make_crops(student.config.degradations, SIZE)
-    w_N = pinned_weights(student, "rain", crops)
+    w_N = pinned_weights(student, "rain", SIZE)
     assert w_N.shape == (15,)
     assert w_N.nonzero().flatten().tolist() == [6, 7, 8]
     torch.testing.assert_close(w_N.sum(), torch.tensor(1.0))
+    chosen = CalibrationSet(degradations=("rain",))
     with torch.no_grad():
         levels = [
-            torch.softmax(student.logits(crop.x_BCHW)[0, 0, 5 + 6 : 5 + 9], -1)
-            for crop in crops
-            if crop.degradation == "rain"
+            torch.softmax(student.logits(x_BCHW)[0, 0, 5 + 6 : 5 + 9], -1)
+            for x_BCHW in make_calibration(chosen, student.config.degradations, SIZE).crops
         ]
     torch.testing.assert_close(w_N[6:9], torch.stack(levels).mean(0), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "w8a8"])
+def test_a_pinned_build_is_judged_on_what_it_is_for(exported, precision):
+    """On its own degradation, on photos that neither its prompt nor its ranges were fitted to."""
+    asked = {"routing": "pinned", "degradation": "haze", "precision": precision}
+    card = exported("onnx", **asked).card
+    assert card["crops"]["degradations"] == ["haze"]
+    assert card["crops"]["count"] >= 16
+    fitted = make_calibration(CalibrationSet(degradations=("haze",)), ("haze",), SIZE).photos
+    assert not set(card["crops"]["photos"]) & set(fitted)
+    (quality,) = card["quality"].values()
+    assert quality["worst"] in card["crops"]["photos"]
+    assert quality["crops"] == card["crops"]["count"]
+
+
+def test_a_build_for_every_degradation_is_judged_on_each(exported):
+    card = exported("onnx").card
+    assert card["crops"]["degradations"] == ["blur", "haze", "lowlight", "noise", "rain"]
+    assert all(row["crops"] == 4 for row in card["quality"].values())
 
 
 def test_a_build_holds_its_model_and_its_card_and_nothing_else(exported, weights):

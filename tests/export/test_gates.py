@@ -108,14 +108,6 @@ def test_operators_that_a_gpu_refuses_are_listed():
     assert "restore: TRANSPOSE" in result.why
 
 
-def test_gates_that_cannot_run_here_are_not_passed(monkeypatch):
-    build = build_of([GOOD])
-    monkeypatch.setattr(type(build.target), "cannot_run", lambda self: "no such machine")
-    results = run_gates(build)
-    assert [result.passed for result in results] == [None] * len(EXECUTED)
-    assert {result.why for result in results} == {"no such machine"}
-
-
 def test_a_file_that_cannot_be_opened_fails(monkeypatch):
     def broken(self):
         raise UserError("the file is damaged")

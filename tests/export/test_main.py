@@ -48,6 +48,7 @@ def run(*words) -> int:
         (["--target", "onnx", "--student", "no-such"], "no-such.safetensors"),
         (["--target", "onnx", "--data", "no-such-folder"], "no folder no-such-folder"),
         (["--recipe", "no-such.toml"], "no-such.toml does not exist"),
+        (["--target", "onnx", "--record", __file__], "is no record of refused builds"),
         (["--traget", "onnx"], "--traget"),
     ],
 )
@@ -79,7 +80,10 @@ def test_a_failed_gate_exits_1_and_is_named(weights, tmp_path, capsys):
     assert "FAILED" in captured.out
     assert list(out.iterdir()) == []
     words = ("--recipe", recipe, "--student", weights, "--out", out, "--keep-refused")
-    assert run(*words) == 1
+    record = tmp_path / "refused.json"
+    assert run(*words, "--record", record) == 1
+    (entry,) = json.loads(record.read_text())
+    assert entry["refused"] == ["parity"]
     kept = out / "tiny-onnx-fp32-pinned-noise-64x72-refused"
     assert f"kept as {kept}" in capsys.readouterr().err
     assert json.loads((kept / "card.json").read_text())["refused"] == ["parity"]

@@ -21,11 +21,31 @@ def test_the_list_tells_every_pair_and_why_not(tmp_path, capsys):
     assert json.loads(path.read_text()) == SUPPORT
 
 
+def test_calibrating_needs_photos(tmp_path, capsys):
+    recipe = tmp_path / "mine.toml"
+    text = 'target = "litert"\nprecision = "w8a8"\nweights = "int8"\nactivations = "int8"\n'
+    for words, message in (
+        ("", f"{tmp_path} holds no images"),
+        ('keep_float = ["haed"]\n', "keep_float 'haed' matches no module: did you mean 'head'?"),
+        ('obsrever = "mse"\n', "unknown key 'obsrever': did you mean 'observer'?"),
+        ('observer = "mes"\n', "observer"),
+    ):
+        recipe.write_text(text + words, encoding="utf-8")
+        out = tmp_path / "out"
+        assert run("-o", out, "--recipe", recipe, "--data", tmp_path) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+        assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "say what to do: --list or --analyse"),
-        (["--list", "--analyse"], "say what to do: --list or --analyse"),
+        ([], "say one thing to do: --list, --analyse"),
+        (["--list", "--analyse"], "say one thing to do: --list, --analyse"),
+        (["-o", "new", "--recipe", "w8"], "no ranges to store"),
+        (["-o", "new", "--data", "missing"], "no folder missing"),
+        (["--measure"], "s is not quantised"),
         (["--analyse", "--recipe", "litert-w8a9"], "did you mean 'litert-w8a8'?"),
         (["--analyse", "--recipe", "missing.toml"], "missing.toml does not exist"),
         (["--analyse", "--student", "missing.safetensors"], "does not exist"),

@@ -61,8 +61,8 @@ def stand_in(toys, monkeypatch):
 
 def test_elsewhere_it_names_the_alternatives(package, monkeypatch):
     monkeypatch.setattr(platform, "system", lambda: "Linux")
-    with pytest.raises(UserError, match=r"macOS only: use a \.tflite"):
-        open_runtime(package)
+    with pytest.raises(UserError, match=r"macOS only: .*--runtime mil, .*use a \.tflite"):
+        open_runtime(package, runtime="coreml")
 
 
 def test_entry_points_are_functions_of_the_package(package, stand_in, toys):

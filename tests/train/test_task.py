@@ -1,10 +1,12 @@
+import json
+
 import pytest
 import torch
 
 from cpl_edge.errors import UserError
 from cpl_edge.models.zoo import create_student, save_student
 from cpl_edge.train.recipe import StudentRecipe
-from cpl_edge.train.task import StudentTask, middle_of
+from cpl_edge.train.task import StudentTask, balance, middle_of
 
 
 def test_the_middle_leaves_out_the_context():
@@ -29,7 +31,90 @@ def test_a_student_starts_from_trained_weights(tmp_path):
     task = StudentTask(StudentRecipe(student="nano", weights=str(path)))
     state = task.network.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in trained.state_dict().items())
-    with pytest.raises(UserError, match="another kind of student than s"):
+    with pytest.raises(UserError, match="is another kind of student than this recipe's"):
         StudentTask(StudentRecipe(student="s", weights=str(path)))
     with pytest.raises(UserError, match="does not exist"):
         StudentTask(StudentRecipe(student="nano", weights=str(tmp_path / "no.safetensors")))
+
+
+SMALL = {"widths": [4, 6], "blocks": [1, 1, 1], "levels": 1}
+
+
+def task_of(**values):
+    """A task of a recipe as TOML would give it."""
+    shape = {**SMALL, **values.pop("shape", {})}
+    recipe = {"student": "nano", "precision": "fp32", "shape": shape, **values}
+    task = StudentTask(StudentRecipe.model_validate_json(json.dumps(recipe)))
+    with torch.no_grad():  # a fresh student is the identity: its prompts would change nothing
+        for name, parameter in task.network.named_parameters():
+            if "project" in name or "shift" in name:
+                parameter.normal_(generator=torch.Generator().manual_seed(0))
+    return task
+
+
+def batch():
+    x_BCHW = torch.rand(5, 3, 24, 24, generator=torch.Generator().manual_seed(1))
+    return x_BCHW, x_BCHW.flip(0), torch.arange(5), 24, torch.Generator()
+
+
+def test_a_shape_replaces_the_presets():
+    config = task_of(shape={"prompt": "soft"}, selection="router").network.config
+    assert (config.widths, config.levels, config.prompt) == ((4, 6), 1, "soft")
+    assert config.router_hidden == 48
+
+
+def test_the_label_or_the_router_selects():
+    by_label, by_router = task_of(), task_of(selection="router")
+    x_BCHW, _, label_B, crop, _ = batch()
+    labelled, logits_BSL = by_label.restore(x_BCHW, label_B, crop)
+    routed, same_BSL = by_router.restore(x_BCHW, label_B, crop)
+    assert torch.equal(logits_BSL, same_BSL)
+    network = by_label.network
+    assert torch.equal(labelled, network.restore(x_BCHW, network.forced(logits_BSL, label_B)))
+    assert torch.equal(routed, network.restore(x_BCHW, network.select(logits_BSL)))
+    assert not torch.equal(labelled, routed)
+
+
+@pytest.mark.parametrize("prompt", ["soft", "sparse"])
+def test_without_labels_the_router_learns_by_what_it_selects(prompt):
+    task = task_of(shape={"prompt": prompt}, selection="router", routing_weight=0.0)
+    task(*batch())[0].backward()
+    assert task.network.router.head.weight.grad.abs().sum() > 0
+    with pytest.raises(UserError, match=f'{prompt} prompts are .* add selection = "router"'):
+        task_of(shape={"prompt": prompt})
+
+
+def test_with_labels_alone_the_router_learns_from_them_alone():
+    task = task_of(routing_weight=0.0)
+    task(*batch())[0].backward()
+    assert task.network.router.head.weight.grad.abs().sum() == 0
+
+
+def test_without_prompts_there_is_only_the_reconstruction():
+    total, parts = task_of(shape={"prompt": "none"})(*batch())
+    assert list(parts) == ["loss"]
+    assert torch.equal(total, parts["loss"])
+
+
+def test_balance_is_one_of_the_losses():
+    task = task_of(shape={"prompt": "sparse"}, selection="router", routing_weight=0.0,
+                   balance_weight=0.3)  # fmt: skip
+    total, parts = task(*batch())
+    assert list(parts) == ["loss", "routing", "balance"]
+    assert torch.allclose(total, parts["loss"] + 0.3 * parts["balance"])
+
+
+def test_balance_is_1_where_choices_are_even_and_n_where_all_are_one():
+    assert float(balance(torch.eye(4) * 50)) == pytest.approx(1)
+    assert float(balance(torch.eye(4)[[2, 2, 2]] * 50)) == pytest.approx(4)
+    logits_BN = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    p = logits_BN.softmax(-1).mean(0)
+    unevenness = balance(logits_BN)
+    torch.testing.assert_close(unevenness, 2 * (2 * p[0] + p[1]) / 3)
+    unevenness.backward()
+    assert logits_BN.grad[0, 0] > 0  # lowers the choice that is taken too often
+
+
+def test_an_impossible_shape_is_told():
+    with pytest.raises(UserError, match="no student nano of this shape"):
+        create_student("nano", shape={"prompt": "hard"})

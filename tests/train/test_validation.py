@@ -112,3 +112,9 @@ def test_images_are_cut_to_multiples_of_16_within_the_side(images):
 def test_an_image_too_small_is_refused():
     with pytest.raises(UserError, match="50x15 is too small"):
         StudentValidation([np.zeros((15, 50, 3), np.uint8)], ("noise",))
+
+
+def test_a_student_without_prompts_is_validated_without_routing(images):
+    student = create_student("nano", shape={"prompt": "none", "widths": (2, 2)})
+    rows = StudentValidation(images[:1], ("noise",)).run(student)
+    assert set(rows["noise"]) == {"before", "after"}

@@ -1,20 +1,17 @@
 """Core ML: one ``.mlpackage`` with a function for each entry point, for iOS 18 and macOS 15.
 
 Pixel shuffles, softmax and reductions are native operators there, so only the prompt and the router
-are swapped. In fp16 the router stays in fp32: its statistics are sums over the whole photo, whose
-squares leave the range of fp16, and the selection must agree with the student's. Inputs and outputs
-are fp32 in either precision.
+are swapped. Where the rest computes in fp16, the router stays in fp32: its statistics are sums over
+the whole photo, whose squares leave the range of fp16, and the selection must agree with the
+student's. Inputs and outputs are fp32 in every precision.
 
-Off a Mac a package cannot be run; what its saved program says is compared instead: operators,
-weights, and the types of inputs and outputs.
+Off a Mac the reference evaluator (`cpl_edge.runtimes.mil`) runs a package in place of Core ML.
 """
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,9 @@ import torch
 
 from cpl_edge.export.program import Program
 from cpl_edge.export.targets.target import Inspection, Target
+from cpl_edge.quantize.coreml import compress, site
 from cpl_edge.runtimes.info import KEY
+from cpl_edge.runtimes.mil_program import read_package
 
 OUTPUTS = {"forward": ("y",), "restore": ("y",), "route": ("w", "logits")}
 INPUTS = {"forward": ("x",), "restore": ("x", "w"), "route": ("x",)}
@@ -47,12 +46,6 @@ class CoreML(Target):
     modules = ("coremltools",)
     packages = ("torch", "coremltools")
 
-    def cannot_run(self) -> str | None:
-        """See :class:`Target`."""
-        if platform.system() == "Darwin":
-            return None
-        return "not executed: Core ML runs on macOS only"
-
     def convert(self, program: Program, folder: Path) -> Path:
         """See :class:`Target`; functions are converted one by one and share equal weights."""
         import coremltools as ct
@@ -62,7 +55,11 @@ class CoreML(Target):
         with tempfile.TemporaryDirectory() as scratch:
             for name in program.entries:
                 part = str(Path(scratch, f"{name}.mlpackage"))
-                self._convert(program, name).save(part)
+                model = self._convert(program, name)
+                if program.quantization is not None and name != "route":
+                    how = program.quantization
+                    model = compress(model, how.recipe, how.kept)
+                model.save(part)
                 functions.add_function(part, "main", name)
             functions.default_function_name = next(iter(program.entries))
             ct.utils.save_multifunction(functions, str(path))
@@ -83,7 +80,7 @@ class CoreML(Target):
         def in_half(operator: Any) -> bool:
             return "router" not in operator.scopes[ScopeSource.TORCHSCRIPT_MODULE_NAME]
 
-        half = program.info.precision == "fp16" and name != "route"
+        half = program.info.precision != "fp32" and name != "route"
         inputs = program.inputs(name)
         return ct.convert(
             torch.jit.trace(program.entries[name], inputs),  # type: ignore[no-untyped-call]
@@ -142,28 +139,34 @@ def missing_weights(path: Path, program: Program) -> list[str]:
         program: what it was made from.
 
     Returns:
-        ``function: parameter`` for each parameter whose values, in fp32 or rounded to fp16, are no
-        constant of that function; empty for a package in order.
+        ``function: parameter`` for each parameter whose values are no constant of that function,
+        bit by bit, in fp32 or rounded to fp16; where weights are compressed, no constant that they
+        restore comes near it. Empty for a package in order.
     """
-    import coremltools as ct
-    from coremltools.converters.mil.frontend.milproto.load import load
-
-    spec = ct.utils.load_spec(str(path))
-    loaded = load(spec, spec.specificationVersion, str(path / _WEIGHTS))
+    functions = read_package(path).functions
     missing = []
     for name in program.entries:
-        if name not in loaded.functions:
+        if name not in functions:
             missing.append(f"{name}: the function itself")
             continue
-        held = {_key(value) for value in _constants(loaded.functions[name])}
+        function = functions[name]
+        arrays = {k: v for k, v in function.constants.items() if isinstance(v, np.ndarray)}
+        held = {_key(array) for key, array in arrays.items() if key not in function.compressed}
+        restored = [arrays[key] for key in function.compressed]
         for label, parameter in program.lowered.named_parameters():
             is_router = label.startswith("router.")
             unused = (
                 is_router if _never_routes(program, name) else name == "route" and not is_router
             )
+            if unused:
+                continue
             exact = parameter.numpy()
-            half = program.info.precision == "fp16" and not is_router
-            if not unused and _key(exact.astype(np.float16) if half else exact) not in held:
+            if _is_compressed(program, label, exact):
+                found = any(_is_near(array, exact) for array in restored)
+            else:
+                half = program.info.precision != "fp32" and not is_router
+                found = _key(exact.astype(np.float16) if half else exact) in held
+            if not found:
                 missing.append(f"{name}: {label}")
     return missing
 
@@ -172,11 +175,21 @@ def _never_routes(program: Program, name: str) -> bool:
     return name == "restore" or program.info.routing == "pinned"
 
 
-def _constants(function: Any) -> Iterator[npt.NDArray[Any]]:
-    for operation in function.find_ops(op_type="const"):
-        value = operation.outputs[0].val
-        if isinstance(value, np.ndarray):
-            yield value
+def _is_compressed(program: Program, label: str, values: npt.NDArray[Any]) -> bool:
+    if program.quantization is None or values.ndim != 4:
+        return False
+    return site(f"lowered.{label}".replace(".", "_")) not in (None, *program.quantization.kept)
+
+
+def _is_near(restored: npt.NDArray[Any], exact: npt.NDArray[Any]) -> bool:
+    """Whether compressed weights are these: another convolution's differ by more than their size.
+
+    How near they must be is not judged here but by what they do, in the other gates.
+    """
+    if restored.shape != exact.shape:
+        return False
+    difference = np.linalg.norm(restored.astype(np.float32) - exact)
+    return bool(difference < 0.5 * np.linalg.norm(exact))
 
 
 def _key(array: npt.NDArray[Any]) -> tuple[str, bytes]:

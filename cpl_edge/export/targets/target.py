@@ -71,7 +71,3 @@ class Target(ABC):
     @abstractmethod
     def inspect(self, path: Path) -> Inspection:
         """List the operators of a model file, and those that the accelerator leaves out."""
-
-    def cannot_run(self) -> str | None:
-        """None, or why a file of this target cannot be run on this machine."""
-        return None

@@ -1,0 +1,1 @@
+"""Search: candidates for a student, trained on one budget and measured on the same crops."""
