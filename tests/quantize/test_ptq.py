@@ -76,8 +76,8 @@ def test_mistakes_are_answered(out, weights, recipe):
 def test_observers_are_judged_apart(weights, recipe, capsys):
     found = compare(str(weights), recipe, SIZE, None, None)
     assert list(found) == ["minmax", "percentile", "mse"]
-    each = {tuple(losses["noise"].each) for losses in found.values()}
-    assert len(each) == 3
+    # At 8 bits `mse` may find that clipping never pays, which makes it `minmax`.
+    assert found["percentile"]["noise"].each != found["minmax"]["noise"].each
     show(found)
     assert "percentile" in capsys.readouterr().out
     with pytest.raises(UserError, match="no ranges that observers find"):
