@@ -43,3 +43,44 @@ def test_results_are_of_the_shipped_student():
     readme = (ROOT / "README.md").read_text("utf-8")
     assert f"{card['parameters']:,} parameters" in readme
     assert f"{card['macs_256x256'] / 1e9:.2f} GMAC" in readme
+
+
+STUDENT = re.compile(
+    r"\| `(\w+)` \| ([\d,]+) \| ([\d.]+) \| ([\d./ ]+) \| ([\d.]+) "
+    r"\| ([-+\d./ ]+) \| ([\d.]+) \| ([\d.]+) \|"
+)
+
+
+def students():
+    return [match.groups() for match in STUDENT.finditer((ROOT / "README.md").read_text("utf-8"))]
+
+
+def measured(name, suite):
+    result = json.loads((RESULTS / f"{name}-litert-fp32-{suite}.json").read_text("utf-8"))
+    assert result["model"]["digest"] == card(name)["digest"]
+    return {row["label"]: row for row in result["summary"]}
+
+
+def card(name):
+    return json.loads((ROOT / f"weights/{name}.json").read_text("utf-8"))
+
+
+def test_every_shipped_student_has_a_line():
+    shipped = {path.stem for path in (ROOT / "weights").glob("*.safetensors")}
+    assert {row[0] for row in students()} == shipped == {"nano", "s"}
+
+
+@pytest.mark.parametrize("row", students(), ids=lambda row: row[0])
+def test_a_students_line_is_what_was_measured(row):
+    name, *figures = row
+    noise, made = measured(name, "cbsd68"), measured(name, "synthetic")
+    gains = [f"{made[f'synthetic {kind}']['gain']:+.2f}" for kind in ("blur", "haze", "lowlight")]
+    assert figures == [
+        f"{card(name)['parameters']:,}",
+        f"{card(name)['macs_256x256'] / 1e9:.2f}",
+        " / ".join(f"{noise[f'noise {sigma}']['psnr_after']:.2f}" for sigma in (15, 25, 50)),
+        f"{measured(name, 'rain100l')['Rain100L']['psnr_after']:.2f}",
+        " / ".join(gains),
+        f"{measured(name, 'unseen')['noise 25 as jpeg q88']['psnr_after']:.2f}",
+        f"{measured(name, 'clean')['photo']['psnr_after']:.1f}",
+    ]

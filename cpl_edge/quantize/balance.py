@@ -71,13 +71,20 @@ class _Statistics:
         cls, block: PromptedBlock, crops: list[tuple[Tensor, ...]], weight_K: Tensor
     ) -> _Statistics:
         weight = block.project.weight.detach()
+        share, mean, square, low, high, s, b = map(torch.stack, zip(*crops, strict=True))
         return cls(
-            *(torch.stack(parts) for parts in zip(*crops, strict=True)),
-            (1 + block.scale_NC).detach(),
-            block.shift_NC.detach(),
-            weight.abs().amax((2, 3)),
-            weight.square().sum((0, 2, 3)),
-            weight_K,
+            share_KC=share,
+            mean_KC=mean,
+            square_KC=square,
+            low_KC=low,
+            high_KC=high,
+            s_KC=s,
+            b_KC=b,
+            s_NC=(1 + block.scale_NC).detach(),
+            b_NC=block.shift_NC.detach(),
+            project_OC=weight.abs().amax((2, 3)),
+            gain_C=weight.square().sum((0, 2, 3)),
+            weight_K=weight_K,
         )
 
     def noise(self, alpha_C: Tensor, beta_C: Tensor, t_C: Tensor) -> Tensor:
@@ -109,7 +116,8 @@ class _Statistics:
 
 def _largest(value: Tensor) -> Tensor:
     """Almost the largest magnitude along the last dimension, but with gradients for all."""
-    return torch.linalg.vector_norm(value, _POWER, dim=-1)
+    largest: Tensor = torch.linalg.vector_norm(value, _POWER, dim=-1)
+    return largest
 
 
 def _step(low: Tensor, high: Tensor) -> Tensor:
@@ -166,7 +174,7 @@ def _watch(
         low_C, high_C = (h_CP * passes).amin(1), (h_CP * passes).amax(1)
         seen[block].append((passes.mean(1), mean_C, square_C, low_C, high_C, s_C, b_C))
 
-    handles = [block.register_forward_pre_hook(look) for block in seen]  # type: ignore[arg-type]
+    handles = [block.register_forward_pre_hook(look) for block in seen]
     weights = []
     try:
         with torch.no_grad():

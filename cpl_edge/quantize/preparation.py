@@ -91,7 +91,8 @@ def prepare(
         student = balance(student, calibration)
     if recipe.one_sided:
         student = one_sided(student)
-    ranges = admissible(student, find_ranges(student, calibration, recipe.observer))
+    observer = recipe.observer if degradation is None else recipe.pinned_observer
+    ranges = admissible(student, find_ranges(student, calibration, observer))
     return student, Quantization(recipe, points, kept, ranges, calibration)
 
 

@@ -5,7 +5,8 @@ value, which a few outliers decide:
 
 - an observer leaves out the rarest values (``percentile``), or takes the range with the smallest
   squared error (``mse``), of each degradation for itself, and the widest of them counts: what is
-  rare among all crops may be all that one degradation has;
+  rare among all crops may be all that one degradation has; ``crops`` leaves out the rarest values
+  of each crop, so that no crop is clipped for being unlike the others;
 - between a block's first convolution and its ReLU only those values count that the ReLU lets
   through: what it drops may saturate, and that was the larger part of these ranges.
 """
@@ -40,7 +41,7 @@ def find_ranges(student: Student, calibration: Calibration, observer: Observer) 
     Args:
         student: in evaluation mode, pinned or not.
         calibration: its crops show every degradation that counts.
-        observer: ``minmax``, ``percentile`` or ``mse``.
+        observer: ``minmax``, ``percentile``, ``crops`` or ``mse``.
 
     Returns:
         Point -> smallest and largest value, 0 among them; the image itself is always [0, 1].
@@ -60,9 +61,10 @@ def find_ranges(student: Student, calibration: Calibration, observer: Observer) 
                     simulation.run(x_BCHW, student.route(x_BCHW), rounding=False)
             for point, parts in seen.items():
                 kind: Observer = "minmax" if point.endswith(_EXACT) else observer
-                low, high = _OBSERVERS[kind](torch.cat(parts))
-                least, most = ranges.get(point, (0.0, 0.0))
-                ranges[point] = min(low, least), max(high, most)
+                for values in parts if kind == "crops" else [torch.cat(parts)]:
+                    low, high = _OBSERVERS[kind](values)
+                    least, most = ranges.get(point, (0.0, 0.0))
+                    ranges[point] = min(low, least), max(high, most)
     ranges["input"] = (0.0, 1.0)
     return ranges
 
@@ -101,5 +103,6 @@ def _mse(values: Tensor) -> tuple[float, float]:
 _OBSERVERS: dict[Observer, Callable[[Tensor], tuple[float, float]]] = {
     "minmax": _minmax,
     "percentile": _percentile,
+    "crops": _percentile,
     "mse": _mse,
 }

@@ -43,6 +43,7 @@ class QuantizeRecipe(Table):
         weights: what weights become.
         activations: ``float``, ``dynamic`` (int8, ranges found while running), ``int8``, ``int16``.
         observer: how ranges are found, see `cpl_edge.quantize.ranges`.
+        pinned_observer: the same for builds that serve one degradation.
         keep_float: patterns of modules that stay in float, e.g. ``"head"`` or ``"encoder.0.*"``.
         group: output channels that share a palette, 0 for all of a convolution.
         equalise: strength of channel equalisation, 0 for none.
@@ -56,6 +57,7 @@ class QuantizeRecipe(Table):
     weights: Literal["fp16", "int8", "palette8", "palette6", "palette4"]
     activations: Literal["float", "dynamic", "int8", "int16"] = "float"
     observer: Observer = "percentile"
+    pinned_observer: Observer = "crops"
     keep_float: tuple[str, ...] = ()
     group: int = Field(default=0, ge=0)
     equalise: float = Field(default=0.0, ge=0, le=1)

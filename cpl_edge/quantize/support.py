@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Observer = Literal["minmax", "percentile", "mse"]
+Observer = Literal["minmax", "percentile", "crops", "mse"]
 """How ranges of activations are found, see `cpl_edge.quantize.ranges`."""
 
 PRECISIONS = ("fp32", "fp16", "w8", "p8", "p6", "p4", "w8a8", "w8a16", "mixed")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from cpl_edge.quantize.ranges import find_ranges
 from cpl_edge.quantize.simulation import Simulation
 
 
-@pytest.mark.parametrize("observer", ["minmax", "percentile", "mse"])
+@pytest.mark.parametrize("observer", ["minmax", "percentile", "crops", "mse"])
 def test_every_point_has_a_range_that_holds_zero(student, calibration, observer):
     ranges = find_ranges(student, calibration, observer)
     assert list(ranges) == Simulation(student).points
@@ -39,3 +41,20 @@ def test_what_a_relu_drops_may_saturate(student, calibration):
             clipped = torch.relu((h * scale).clamp(low, high) + shift)
             torch.testing.assert_close(clipped, torch.relu(h * scale + shift), atol=1e-5, rtol=0)
     assert narrower
+
+
+def test_no_crop_is_clipped_for_being_unlike_the_others(student, calibration, monkeypatch):
+    """One bright crop among many: all that it shows is rare among all values."""
+    monkeypatch.setattr("cpl_edge.quantize.ranges.KEPT", 0.99)
+    dim = [calibration.crops[0] * 0.01] * 150
+    shown = replace(calibration, crops=[*dim, torch.ones_like(dim[0])], degradations=["rain"] * 151)
+    pooled = find_ranges(student, shown, "percentile")
+    by_crop = find_ranges(student, shown, "crops")
+    widest = find_ranges(student, shown, "minmax")
+
+    def width(ranges):
+        low, high = ranges["head"]
+        return high - low
+
+    assert width(pooled) < 0.7 * width(by_crop)
+    assert width(by_crop) <= width(widest)
