@@ -7,7 +7,7 @@ tflite-runtime 2.14 is the last wheel of that name, and needs NumPy 1. Each is i
 an environment of its own below `build/old-runtimes/`, so Python 3.11 or older must run this. Every
 signature of every file runs on photos bundled with scikit-image, degraded; the answer, the largest
 difference from LiteRT's own output and the PSNR between both restorations, goes to
-`benchmarks/results/old-runtimes.json`.
+`benchmarks/old-runtimes.json`.
 """
 
 from __future__ import annotations
@@ -117,9 +117,7 @@ def main() -> int:
     """Compare the files of the command line; exit 1 when one does not run or is far off."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument(
-        "--json", type=Path, default=REPOSITORY / "benchmarks/results/old-runtimes.json"
-    )
+    parser.add_argument("--json", type=Path, default=REPOSITORY / "benchmarks/old-runtimes.json")
     parser.add_argument(
         "--least", type=float, default=45.0, help="PSNR in dB between restorations that passes"
     )

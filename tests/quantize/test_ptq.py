@@ -75,7 +75,7 @@ def test_mistakes_are_answered(out, weights, recipe):
 
 def test_observers_are_judged_apart(weights, recipe, capsys):
     found = compare(str(weights), recipe, SIZE, None, None)
-    assert list(found) == ["minmax", "percentile", "mse"]
+    assert list(found) == ["minmax", "percentile", "crops", "mse"]
     # At 8 bits `mse` may find that clipping never pays, which makes it `minmax`.
     assert found["percentile"]["noise"].each != found["minmax"]["noise"].each
     show(found)

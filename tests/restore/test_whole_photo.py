@@ -67,7 +67,9 @@ def difference(model, weights, size):
     with closing(open_runtime(model)) as runtime:
         restored = Restorer(runtime).restore_float(image)
     wanted = whole(load_student(weights), image, restored.weights_SN)
-    assert np.abs(wanted - image / 255).max() > 1e-3  # the network does something
+    assert (
+        np.abs(wanted - image / 255).max() > 1e-4
+    )  # the network does something, if little with a pixel
     return np.abs(restored.image_HWC - wanted).max()
 
 

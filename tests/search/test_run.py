@@ -69,7 +69,6 @@ def test_what_is_done_is_not_redone_and_a_stopped_run_goes_on(place, trained):
     assert (partial.planned, partial.runs) == (4, ())
     resumed = start(place)
     assert trained.count("none-0") == 3
-    assert resumed.runs[0].seconds > 0
     for a, b in zip(whole.runs, resumed.runs, strict=True):
         assert a.model_dump(exclude={"seconds"}) == b.model_dump(exclude={"seconds"})
     trained.clear()

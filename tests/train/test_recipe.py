@@ -34,6 +34,8 @@ def test_some_recipe_ships():
 @pytest.mark.parametrize("name", shipped_names("train", ".toml"))
 def test_shipped_recipes_are_whole(name):
     recipe = read_recipe(name)
+    if isinstance(recipe, StudentRecipe):  # what it starts from is trained by another recipe
+        recipe = recipe.model_copy(update={"weights": None})
     assert set(create_task(recipe).degradations) <= set(KINDS)
     assert recipe.checkpoint_every < recipe.steps
 
