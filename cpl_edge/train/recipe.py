@@ -156,7 +156,8 @@ class StudentRecipe(Recipe):
         network: what kind of recipe this is.
         student: a preset of :data:`cpl_edge.models.zoo.STUDENTS`.
         shape: what its shape has instead of the preset's; None for nothing.
-        weights: a trained student of the same shape to start from; None for random weights.
+        weights: a trained student to start from, of the same shape, or a smaller one that grows
+            into it; None for random weights.
         router: a trained student whose router to take instead of that of ``weights``.
         trained: ``all``, or the ``router`` alone, whose crops can then be as large as photos.
         selection: who selects prompts in training: the true degradation (``label``), which needs

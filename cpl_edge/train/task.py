@@ -16,7 +16,8 @@ from torch import Generator, Tensor, nn
 
 from cpl_edge.errors import UserError
 from cpl_edge.losses.reconstruction import RECONSTRUCTION
-from cpl_edge.models.student import PromptedBlock, Student
+from cpl_edge.models.grow import grow
+from cpl_edge.models.student import PromptedBlock, Student, StudentConfig
 from cpl_edge.models.zoo import create_student, load_student, save_student
 from cpl_edge.train.recipe import Recipe, StudentRecipe
 
@@ -124,20 +125,19 @@ class StudentTask(Task):
         if prompt in ("sparse", "soft") and recipe.selection == "label":
             raise UserError(f'{prompt} prompts are chosen by the router: add selection = "router"')
         if recipe.weights:
-            self.network.load_state_dict(self._trained(recipe.weights).state_dict())
+            smaller = load_student(recipe.weights)
+            try:
+                grow(smaller, self.network)
+            except ValueError as error:
+                raise UserError(f"{recipe.weights} does not fit this recipe: {error}") from error
         if recipe.router:
-            router = self._trained(recipe.router).router
-            self.network.router.load_state_dict(router.state_dict())
+            trained = load_student(recipe.router)
+            if _router_shape(trained.config) != _router_shape(self.network.config):
+                raise UserError(f"{recipe.router} has another shape of router than this recipe")
+            self.network.router.load_state_dict(trained.router.state_dict())
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(recipe.trained == "all" or name.startswith("router."))
         self.degradations = self.network.config.degradations
-
-    def _trained(self, name_or_path: str) -> Student:
-        """A trained student of this one's shape."""
-        trained = load_student(name_or_path)
-        if trained.config != self.network.config:
-            raise UserError(f"{name_or_path} is another kind of student than this recipe's")
-        return trained
 
     def forward(
         self, x_BCHW: Tensor, y_BCHW: Tensor, label_B: Tensor, crop: int, generator: Generator
@@ -174,6 +174,10 @@ class StudentTask(Task):
     def save(self, network: nn.Module, path: Path) -> None:
         assert isinstance(network, Student)
         save_student(network, path)
+
+
+def _router_shape(config: StudentConfig) -> tuple[object, ...]:
+    return config.router_widths, config.router_hidden, config.router, config.prompt, config.outputs
 
 
 def balance(logits_BN: Tensor) -> Tensor:

@@ -31,8 +31,14 @@ def test_a_student_starts_from_trained_weights(tmp_path):
     task = StudentTask(StudentRecipe(student="nano", weights=str(path)))
     state = task.network.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in trained.state_dict().items())
-    with pytest.raises(UserError, match="is another kind of student than this recipe's"):
-        StudentTask(StudentRecipe(student="s", weights=str(path)))
+    large = StudentTask(StudentRecipe(student="s", weights=str(path))).network
+    x_BCHW = torch.rand(1, 3, 32, 32)
+    w_BSN = trained.route(x_BCHW)
+    expected = trained.restore(x_BCHW, w_BSN)
+    torch.testing.assert_close(large.restore(x_BCHW, w_BSN), expected, rtol=0, atol=1e-6)
+    save_student(create_student("s"), path)
+    with pytest.raises(UserError, match="does not fit this recipe: widths"):
+        StudentTask(StudentRecipe(student="nano", weights=str(path)))
     with pytest.raises(UserError, match="does not exist"):
         StudentTask(StudentRecipe(student="nano", weights=str(tmp_path / "no.safetensors")))
 

@@ -1,0 +1,60 @@
+"""Growing a trained student into a wider or deeper one that restores exactly the same.
+
+The idea is that of Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016;
+the way here is simpler than their copied channels: what is new is random, and what was there does
+not read it. New blocks start as the identity, as all blocks do. A larger student so begins where
+the smaller one ended, instead of spending most of a short training on getting there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from cpl_edge.models.student import Student
+
+
+def grow(small: Student, large: Student) -> None:
+    """Give ``large`` what ``small`` knows.
+
+    Restoration with given prompt weights is then the same up to rounding. The router comes along
+    where both have the same shape of it; otherwise ``large`` keeps its own.
+
+    Args:
+        small: trained.
+        large: of the same degradations and prompts, with as many blocks and channels or more; its
+            weights are overwritten, apart from those of new channels and blocks.
+
+    Raises:
+        ValueError: ``small`` does not fit into ``large``.
+    """
+    ours, theirs = small.config, large.config
+    freely = {
+        name: getattr(ours, name) for name in ("widths", "blocks", "router_widths", "router_hidden")
+    }
+    if replace(theirs, **freely) != ours:
+        raise ValueError("they differ in more than widths, blocks and the router's size")
+    pairs = zip((*ours.widths, *ours.blocks), (*theirs.widths, *theirs.blocks), strict=True)
+    if any(a > b for a, b in pairs):
+        raise ValueError(
+            f"widths {ours.widths} and blocks {ours.blocks} do not fit into "
+            f"{theirs.widths} and {theirs.blocks}"
+        )
+    same_router = (ours.router_widths, ours.router_hidden) == (
+        theirs.router_widths,
+        theirs.router_hidden,
+    )
+    parameters = dict(large.named_parameters())
+    with torch.no_grad():
+        for name, value in small.named_parameters():
+            if same_router or not name.startswith("router."):
+                _embed(value, parameters[name])
+
+
+def _embed(value: Tensor, into: Tensor) -> None:
+    """Copy to the lower indices; kernels there do not see input channels that are new."""
+    if value.ndim == 4:
+        into[: value.shape[0], value.shape[1] :] = 0
+    into[tuple(slice(n) for n in value.shape)] = value

@@ -1,0 +1,80 @@
+import pytest
+import torch
+
+from cpl_edge.models.grow import grow
+from cpl_edge.models.student import Student, StudentConfig
+
+
+def student(seed, **shape):
+    """A student whose every weight matters: a fresh one's blocks are the identity."""
+    torch.manual_seed(seed)
+    made = Student(StudentConfig(**{"widths": (4, 6), "blocks": (1, 1, 1), "levels": 2} | shape))
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if "project" in name or "shift" in name:
+                parameter.normal_(std=0.1)
+    return made.eval()
+
+
+LARGE = {"widths": (7, 6), "blocks": (2, 1, 3)}
+
+
+@torch.no_grad()
+def test_the_larger_one_restores_the_same_and_can_do_more():
+    small, large = student(0), student(1, **LARGE)
+    for blocks in (large.encoder, large.decoder):  # extra blocks of a fresh student
+        for block in blocks:
+            block.project.weight.zero_()
+            block.project.bias.zero_()
+    grow(small, large)
+    x_BCHW = torch.rand(2, 3, 32, 32)
+    w_BSN = small.route(x_BCHW)
+    assert torch.equal(w_BSN, large.route(x_BCHW))
+    before = small.restore(x_BCHW, w_BSN)
+    torch.testing.assert_close(large.restore(x_BCHW, w_BSN), before, rtol=0, atol=1e-6)
+    assert not torch.allclose(before, x_BCHW, atol=1e-3)
+    large.tail.weight[:, 4:] += 0.1  # a new channel carries something of its own
+    assert (large.restore(x_BCHW, w_BSN) - before).abs().max() > 1e-3
+
+
+def test_every_new_weight_can_learn():
+    small, large = student(0), student(1, **LARGE)
+    grow(small, large)
+    x_BCHW = torch.rand(1, 3, 32, 32)
+    w_BSN = torch.full((1, 1, 10), 0.1)
+    for _ in range(2):  # what reads a new channel is zero at first, and so is its gradient
+        large.zero_grad()
+        large.restore(x_BCHW, w_BSN).square().mean().backward()
+        with torch.no_grad():
+            for parameter in large.parameters():
+                if parameter.grad is not None:
+                    parameter -= 0.1 * parameter.grad.sign()
+    still = [
+        name
+        for name, parameter in large.named_parameters()
+        if not name.startswith("router.") and not parameter.grad.abs().sum()
+    ]
+    assert not still
+
+
+def test_another_router_stays():
+    small, large = student(0), student(1, **LARGE, router_widths=(8, 8), router_hidden=16)
+    before = {name: value.clone() for name, value in large.router.state_dict().items()}
+    grow(small, large)
+    assert all(
+        torch.equal(value, before[name]) for name, value in large.router.state_dict().items()
+    )
+    torch.testing.assert_close(large.head.weight[:4], small.head.weight)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"widths": (3, 6)}, r"widths \(4, 6\) and blocks \(1, 1, 1\) do not fit"),
+        ({"blocks": (1, 0, 1)}, "do not fit into"),
+        ({"levels": 3}, "differ in more than widths, blocks and the router's size"),
+    ],
+)
+def test_what_does_not_fit_is_told(shape, message):
+    with pytest.raises(ValueError, match=message):
+        grow(student(0), student(1, **shape))
