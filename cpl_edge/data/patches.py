@@ -19,6 +19,7 @@ from cpl_edge.data.variation import (
     any_noise,
     darken,
     save_some,
+    weaken,
 )
 from cpl_edge.errors import UserError
 
@@ -117,6 +118,8 @@ class ImageBank:
             x_BCHW[noisy_B] = any_noise(
                 x_BCHW[noisy_B], y_BCHW[noisy_B], clean_B[noisy_B], self.variation.sigma, generator
             )
+            if self.variation.weak:  # without it, the same draws as before there was such a word
+                x_BCHW = weaken(x_BCHW, y_BCHW, self.variation.weak, generator)
             x_BCHW = save_some(x_BCHW, self.variation.jpeg, generator)
         return x_BCHW, y_BCHW, label_B
 

@@ -38,12 +38,16 @@ class Variation(Table):
         sigma: of the noisy ones, with any strength from none to 60 instead of 15, 25 or 50.
         clean: of the noisy ones, with a sigma of 0 to 2: a photo without a fault should be taken
             for weak noise, whose restoration hardly changes it.
+        weak: of all crops, with only part of their degradation, from none to all of it. A prompt
+            that knows its degradation's faint end does no harm where there is none, so a photo
+            between two degradations, or without any, may be taken for either.
     """
 
     jpeg: Share = 0.0
     exposure: Share = 0.0
     sigma: Share = 0.0
     clean: Share = 0.0
+    weak: Share = 0.0
 
 
 def darken(x_BCHW: Tensor, may_B: Tensor, share: float, generator: Generator) -> Tensor:
@@ -80,6 +84,25 @@ def any_noise(
     largest_B = torch.where(clean_B, INVISIBLE_SIGMA, LARGEST_SIGMA)
     noisy = add_noise(y_BCHW, sigma_B * largest_B, generator)
     return torch.where((varied_B | clean_B)[:, None, None, None], _file(noisy), x_BCHW)
+
+
+def weaken(x_BCHW: Tensor, y_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
+    """Some images with a part of their degradation, y + s (x - y) with s from 0 to 1.
+
+    For noise, rain and haze that is what a weaker one of them looks like; a blur becomes one with a
+    sharp core, and a dark image a mixture of two exposures.
+
+    Args:
+        x_BCHW: degraded crops.
+        y_BCHW: the clean ones that they were made of.
+        share: probability of a weaker one.
+        generator: on the crops' device.
+    """
+    b = len(x_BCHW)
+    chosen_B = uniform(b, 0.0, 1.0, generator) < share
+    s_B111 = uniform(b, 0.0, 1.0, generator)[:, None, None, None]
+    weaker = _file(y_BCHW + s_B111 * (x_BCHW - y_BCHW))
+    return torch.where(chosen_B[:, None, None, None], weaker, x_BCHW)
 
 
 def save_some(x_BCHW: Tensor, share: float, generator: Generator) -> Tensor:

@@ -3,7 +3,7 @@ import torch
 
 from cpl_edge.data.degradations import degrade
 from cpl_edge.data.patches import ImageBank
-from cpl_edge.data.variation import Variation, any_noise, darken, save_some
+from cpl_edge.data.variation import Variation, any_noise, darken, save_some, weaken
 from cpl_edge.errors import UserError
 
 KINDS = ("noise", "blur", "rain", "haze", "lowlight")
@@ -73,6 +73,29 @@ def test_a_clean_photo_is_not_darkened_but_a_noisy_one_is():
     assert 10 < clean_B.sum() < 30
     assert torch.allclose(y_BCHW[:40][clean_B], torch.tensor(200 / 255))
     assert (y_BCHW[:40][~clean_B].mean((1, 2, 3)) < 199 / 255).all()
+
+
+def test_some_degradations_are_only_partly_there(scene_BCHW):
+    noisy = degrade(scene_BCHW, "noise", rng())
+    assert torch.equal(weaken(noisy, scene_BCHW, 0.0, rng()), noisy)
+    weak = weaken(noisy, scene_BCHW, 1.0, rng())
+    share_B = (weak - scene_BCHW).std((1, 2, 3)) / (noisy - scene_BCHW).std((1, 2, 3))
+    assert share_B.min() < 0.15
+    assert 0.85 < share_B.max() <= 1.01
+    assert share_B.sort().values.diff().max() < 0.2  # spread out
+    assert torch.allclose(weak * 255, (weak * 255).round(), atol=1e-3)
+
+
+def test_a_bank_weakens_every_degradation():
+    image = torch.randint(60, 200, (64, 64, 3), generator=rng(1)).byte().numpy()
+    # The same crops and strengths: what weakens draws after all of them.
+    banks = [ImageBank([image], variation=Variation(weak=share)) for share in (0.0, 1.0)]
+    (a_BCHW, y_BCHW, _), (b_BCHW, _, label_B) = (
+        bank.degraded(KINDS, 50, 32, rng(3)) for bank in banks
+    )
+    error = [(x_BCHW - y_BCHW).abs().mean((1, 2, 3)) for x_BCHW in (a_BCHW, b_BCHW)]
+    for kind in range(5):
+        assert error[1][label_B == kind].mean() < 0.75 * error[0][label_B == kind].mean()
 
 
 def test_some_images_are_saved_as_jpeg(scene_BCHW):
