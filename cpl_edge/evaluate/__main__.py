@@ -32,6 +32,9 @@ def main(
         ),
     ] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    passes: Annotated[
+        int, typer.Option(min=1, max=5, help="Restore, look again, so often at most.")
+    ] = 1,
     prompts: Annotated[
         bool,
         typer.Option(
@@ -84,7 +87,7 @@ def main(
     from cpl_edge.evaluate.report import print_tables, to_json
     from cpl_edge.evaluate.run import evaluate
 
-    evaluation = evaluate(suite, model, data, limit, degradation, threads)
+    evaluation = evaluate(suite, model, data, limit, degradation, threads, passes)
     print_tables(evaluation, Console())
     write_json(json_path, to_json(evaluation))
 

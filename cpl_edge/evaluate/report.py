@@ -39,6 +39,8 @@ def summary_table(evaluation: Evaluation) -> Table:
     heading = f"{evaluation.model.name}, {info.target} {info.precision}, {threads}"
     if evaluation.degradation != AUTO:
         heading += f", told the degradation: {evaluation.degradation}"
+    if evaluation.passes > 1:
+        heading += f", up to {evaluation.passes} passes"
     table = plain_table(f"{suite.name}: {suite.about}\n{heading}")
     table.add_column("degraded by")
     for column in ("n", "PSNR dB"):
@@ -114,6 +116,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "degradation": evaluation.degradation,
         "threads": evaluation.threads,
         "limit": evaluation.limit,
+        "passes": evaluation.passes,
         "notes": list(evaluation.notes),
         "summary": [finite(asdict(s)) for s in evaluation.summaries],
         "rows": [finite(asdict(row) | {"gain": row.gain}) for row in evaluation.rows],

@@ -14,7 +14,8 @@ from cpl_edge.evaluate.degraded import Image
 from cpl_edge.evaluate.metrics import FloatImage, luma, psnr, ssim, without_border
 from cpl_edge.evaluate.samples import Sample
 from cpl_edge.evaluate.suites import Suite
-from cpl_edge.restore.restorer import AUTO, Restored
+from cpl_edge.restore.outcome import Restored
+from cpl_edge.restore.restorer import AUTO
 
 
 class Restores(Protocol):
@@ -33,13 +34,14 @@ class Row:
         image: its name.
         label: the suite's heading for the degradation.
         degradation: what was applied.
-        selected: what the model took it for; None where it does not tell.
+        selected: what the model took it for, at first; None where it does not tell.
         psnr_before: decibels of the degraded image; infinity where nothing is wrong with it.
         psnr_after: decibels of the restored image.
         ssim_before: None where the suite does not ask for it.
         ssim_after: None where the suite does not ask for it.
         seconds: wall time of restoring, routing included; reading and measuring not counted.
         pixels: size of the image.
+        then: what later passes took it for.
     """
 
     image: str
@@ -52,6 +54,7 @@ class Row:
     ssim_after: float | None
     seconds: float
     pixels: int
+    then: tuple[str, ...] = ()
 
     @property
     def gain(self) -> float:
@@ -125,6 +128,7 @@ def measure(sample: Sample, suite: Suite, model: Restores, degradation: str = AU
         ssim_after=ssim(restored, clean, suite.ssim_window) if with_ssim else None,
         seconds=result.seconds.total,
         pixels=size[0] * size[1],
+        then=result.then,
     )
 
 

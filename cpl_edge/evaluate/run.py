@@ -12,6 +12,7 @@ from cpl_edge.errors import UserError
 from cpl_edge.evaluate.rows import Row, Summary, measure, summarise
 from cpl_edge.evaluate.samples import available, find_samples
 from cpl_edge.evaluate.suites import Suite, load_suite
+from cpl_edge.restore.passes import PassesRestorer
 from cpl_edge.restore.restorer import AUTO, Restorer
 from cpl_edge.runtimes.info import ModelInfo
 from cpl_edge.runtimes.protocol import find_model, open_runtime
@@ -32,6 +33,7 @@ class Evaluation:
         limit: images a degradation, as asked for on top of the suite's own; 0 for all.
         rows: images, degradation by degradation.
         summaries: degradations.
+        passes: how often an image was restored at most.
         notes: where the suite had to be changed for the images at hand, a line each.
     """
 
@@ -43,6 +45,7 @@ class Evaluation:
     limit: int
     rows: tuple[Row, ...]
     summaries: tuple[Summary, ...]
+    passes: int = 1
     notes: tuple[str, ...] = ()
 
 
@@ -53,6 +56,7 @@ def evaluate(
     limit: int = 0,
     degradation: str = AUTO,
     threads: int = 1,
+    passes: int = 1,
 ) -> Evaluation:
     """Run a suite, with a progress bar.
 
@@ -65,6 +69,7 @@ def evaluate(
         limit: only the first images by name; 0 leaves it to the suite.
         degradation: ``"auto"``, ``"oracle"`` or what the model is always told.
         threads: CPU threads.
+        passes: restore each image so often at most (:mod:`cpl_edge.restore.passes`).
 
     Raises:
         UserError: a mistake in any of these, in one line.
@@ -77,7 +82,10 @@ def evaluate(
         info = runtime.info
         known = info.degradations if info.pinned is None else (info.pinned,)
         tell = [told(degradation, s.degradation.degradation, known) for s in samples]
-        restorer = Restorer(runtime)
+        once = Restorer(runtime)
+        restorer = PassesRestorer(once, passes) if passes > 1 else once
+        for choice in tell:
+            restorer.check(choice)
         rows = [
             measure(sample, chosen, restorer, choice)
             for sample, choice in track([*zip(samples, tell, strict=True)], chosen.name)
@@ -85,7 +93,16 @@ def evaluate(
     routed = info.degradations if degradation == AUTO and info.pinned is None else ()
     summaries = summarise(rows, routed)
     return Evaluation(
-        chosen, path, info, degradation, threads, limit, tuple(rows), tuple(summaries), notes
+        chosen,
+        path,
+        info,
+        degradation,
+        threads,
+        limit,
+        tuple(rows),
+        tuple(summaries),
+        passes,
+        notes,
     )
 
 

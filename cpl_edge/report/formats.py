@@ -97,6 +97,7 @@ class Evaluation(Measured):
     degradation: str = "auto"
     threads: int = 1
     limit: int = 0
+    passes: int = 1
     notes: tuple[str, ...] = ()
     summary: tuple[Summary, ...]
     rows: tuple[Row, ...] = ()

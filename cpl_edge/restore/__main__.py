@@ -35,6 +35,10 @@ def main(
         str,
         typer.Option(metavar="auto|NAME", help="Let the model select, or say what is wrong."),
     ] = "auto",
+    passes: Annotated[
+        int,
+        typer.Option(min=1, max=5, help="Several degradations: restore and look again, so often."),
+    ] = 1,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads. [all, at most 4]", show_default=False)
     ] = None,
@@ -57,6 +61,7 @@ def main(
     from cpl_edge.errors import CplEdgeError
     from cpl_edge.restore.batch import Done, restore_files
     from cpl_edge.restore.files import plan
+    from cpl_edge.restore.passes import PassesRestorer
     from cpl_edge.restore.progress import TileBar
     from cpl_edge.restore.restorer import Restorer
     from cpl_edge.runtimes import find_model, open_runtime
@@ -70,8 +75,9 @@ def main(
         closing(open_runtime(path, threads, runtime)) as opened,
         TileBar(len(todo.jobs), console) as bar,
     ):
+        restorer = Restorer(opened)
         outcomes = restore_files(
-            Restorer(opened),
+            PassesRestorer(restorer, passes) if passes > 1 else restorer,
             todo,
             degradation=degradation,
             overwrite=overwrite,
@@ -97,6 +103,7 @@ def main(
             "target": info.target,
             "precision": info.precision,
             "threads": threads,
+            "passes": passes,
             "photos": [outcome.to_dict() for outcome in done],
             "skipped": [{"path": str(left.path), "reason": left.reason} for left in todo.skipped],
             "failed": [{"path": str(left.path), "reason": left.reason} for left in failed],

@@ -10,7 +10,9 @@ from typing import Any
 from cpl_edge.data.images import read_photo, write_photo
 from cpl_edge.errors import UserError
 from cpl_edge.restore.files import Job, Left, Plan
-from cpl_edge.restore.restorer import Progress, Restorer, Seconds
+from cpl_edge.restore.outcome import Seconds
+from cpl_edge.restore.passes import PassesRestorer
+from cpl_edge.restore.restorer import Progress, Restorer
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Done:
         target: the result.
         width: in pixels.
         height: in pixels.
-        degradation: what was selected; None where the file does not tell.
+        degradation: what was selected, by the first pass; None where the file does not tell.
+        then: what later passes selected.
         probabilities: the router's certainty by degradation; empty where nothing was routed.
         weights: prompt weights of each site; None where the file decides inside.
         tiles: how many there were.
@@ -35,6 +38,7 @@ class Done:
     width: int
     height: int
     degradation: str | None
+    then: tuple[str, ...]
     probabilities: dict[str, float]
     weights: list[list[float]] | None
     tiles: int
@@ -50,6 +54,7 @@ class Done:
         selected = self.degradation or "routed inside the model"
         if self.degradation in self.probabilities:
             selected += f" ({self.probabilities[self.degradation]:.0%})"
+        selected = ", then ".join([selected, *self.then])
         lines = [
             f"{self.source} -> {self.target}: {selected}, {self.width}x{self.height}, "
             f"{self.seconds.total:.2f} s, {self.ms_per_megapixel:.0f} ms/MP"
@@ -63,7 +68,7 @@ class Done:
 
 
 def restore_files(
-    restorer: Restorer,
+    restorer: Restorer | PassesRestorer,
     plan: Plan,
     *,
     degradation: str = "auto",
@@ -101,7 +106,7 @@ def restore_files(
 
 
 def _restore_file(
-    restorer: Restorer,
+    restorer: Restorer | PassesRestorer,
     job: Job,
     degradation: str,
     overwrite: bool,
@@ -120,6 +125,7 @@ def _restore_file(
         width=width,
         height=height,
         degradation=restored.degradation,
+        then=restored.then,
         probabilities=restored.probabilities,
         weights=None if weights is None else weights.tolist(),
         tiles=restored.tiles,

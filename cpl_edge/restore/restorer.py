@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from cpl_edge.errors import UserError
 from cpl_edge.restore import routing
+from cpl_edge.restore.outcome import Restored, Route, Seconds
 from cpl_edge.restore.tiles import grid, window
 from cpl_edge.runtimes.protocol import FloatArray, Runtime, image_buffer
 
@@ -28,44 +28,6 @@ Progress = Callable[[int, int], None]
 """Called with the number of tiles done and the number of all tiles."""
 
 _WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
-
-
-@dataclass
-class Seconds:
-    """Where the time of one photo went, in seconds of wall time.
-
-    Attributes:
-        route: the calls that route.
-        network: the calls that restore tiles.
-        packing: cutting tiles out and writing them back.
-        total: everything.
-    """
-
-    route: float = 0.0
-    network: float = 0.0
-    packing: float = 0.0
-    total: float = 0.0
-
-
-@dataclass(frozen=True)
-class Restored:
-    """A restored photo.
-
-    Attributes:
-        image_HWC: RGB, of the input's type and scale; float32 is clipped to [0, 1].
-        weights_SN: prompt weights of all tiles; None where the file decides inside.
-        degradation: the selected one; None where the file does not tell.
-        probabilities: the router's certainty by degradation; empty where nothing was routed.
-        tiles: how many there were.
-        seconds: where the time went.
-    """
-
-    image_HWC: npt.NDArray[Any]
-    weights_SN: FloatArray | None
-    degradation: str | None
-    probabilities: dict[str, float]
-    tiles: int
-    seconds: Seconds = field(default_factory=Seconds)
 
 
 class Restorer:
@@ -113,8 +75,8 @@ class Restorer:
         if image_HWC.dtype not in _WHITE:
             raise ValueError(f"image_HWC must be uint8, uint16 or float32, not {image_HWC.dtype}")
         start = time.perf_counter()
-        seconds = Seconds()
-        weights_SN, name, certainty = self._route(image_HWC, degradation, seconds)
+        route = self.route(image_HWC, degradation)
+        weights_SN, seconds = route.weights_SN, route.seconds
         result_HWC = np.empty_like(image_HWC, order="C")
         entry = "forward" if weights_SN is None else "restore"
         inputs = (self._x_BCHW,) if weights_SN is None else (self._x_BCHW, weights_SN[None])
@@ -133,7 +95,9 @@ class Restorer:
             if progress is not None:
                 progress(done, len(tiles))
         seconds.total = time.perf_counter() - start
-        return Restored(result_HWC, weights_SN, name, certainty, len(tiles), seconds)
+        return Restored(
+            result_HWC, weights_SN, route.degradation, route.probabilities, len(tiles), seconds
+        )
 
     def restore_float(
         self, image_HWC: npt.NDArray[Any], degradation: str | FloatArray = AUTO
@@ -142,9 +106,7 @@ class Restorer:
 
         Args and errors as :meth:`restore`.
         """
-        if image_HWC.dtype in _WHITE and image_HWC.dtype != np.float32:
-            image_HWC = image_HWC.astype(np.float32) / np.float32(_WHITE[image_HWC.dtype])
-        return self.restore(image_HWC, degradation)
+        return self.restore(as_float(image_HWC), degradation)
 
     def check(self, degradation: str | FloatArray) -> None:
         """Refuse what the file cannot be told, before any work.
@@ -180,17 +142,19 @@ class Restorer:
         elif "restore" in entries and "route" not in entries:
             raise UserError("this file cannot route: give weights, or use one with 'route'")
 
-    def _route(
-        self, image_HWC: npt.NDArray[Any], degradation: str | FloatArray, seconds: Seconds
-    ) -> tuple[FloatArray | None, str | None, dict[str, float]]:
-        """Weights for all tiles (None: the file decides), what they select, and how sure it is."""
+    def route(self, image_HWC: npt.NDArray[Any], degradation: str | FloatArray = AUTO) -> Route:
+        """Weights for all tiles of a photo, what they select, and how sure the router is.
+
+        Args and errors as :meth:`restore`.
+        """
         info, names = self.info, self.info.degradations
         self.check(degradation)
         if "restore" not in info.entry_points:
-            return None, info.pinned, {}
+            return Route(None, info.pinned, {})
         if not isinstance(degradation, str):
             weights_SN = self._weights(degradation)
-            return weights_SN, self._heaviest(weights_SN), {}
+            return Route(weights_SN, self._heaviest(weights_SN), {})
+        start, seconds = time.perf_counter(), Seconds()
         logits_SL = self._logits(image_HWC, seconds)
         certainty = routing.probabilities(logits_SL, len(names))
         if degradation == AUTO:
@@ -199,7 +163,8 @@ class Restorer:
             index = names.index(degradation)
             weights_SN = routing.forced(logits_SL, len(names), info.levels, index)
         by_name = {name: float(p) for name, p in zip(names, certainty, strict=True)}
-        return weights_SN, self._heaviest(weights_SN), by_name
+        seconds.total = time.perf_counter() - start
+        return Route(weights_SN, self._heaviest(weights_SN), by_name, seconds)
 
     def _weights(self, given: FloatArray) -> FloatArray:
         weights = np.asarray(given, np.float32)
@@ -247,3 +212,10 @@ class Restorer:
             np.multiply(scratch_HWC, np.float32(white), out=scratch_HWC)
             np.add(scratch_HWC, np.float32(0.5), out=scratch_HWC)
         core_HWC[...] = scratch_HWC  # integers: towards zero
+
+
+def as_float(image_HWC: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An image of integers as float32 in [0, 1]; any other one as it is."""
+    if image_HWC.dtype in _WHITE and image_HWC.dtype != np.float32:
+        return image_HWC.astype(np.float32) / np.float32(_WHITE[image_HWC.dtype])
+    return image_HWC

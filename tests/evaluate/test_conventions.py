@@ -10,7 +10,7 @@ from cpl_edge.evaluate.metrics import luma, psnr, ssim, without_border
 from cpl_edge.evaluate.rows import measure
 from cpl_edge.evaluate.samples import Sample
 from cpl_edge.evaluate.suites import Suite, load_suite
-from cpl_edge.restore.restorer import Restored, Seconds
+from cpl_edge.restore.outcome import Restored, Seconds
 
 PHOTO = np.ascontiguousarray(astronaut()[:72, 200:296])
 NOISE = {"kind": "gaussian", "label": "noise 25", "sigma": 25.0}

@@ -17,7 +17,7 @@ from cpl_edge.evaluate.rows import measure, summarise
 from cpl_edge.evaluate.run import Evaluation
 from cpl_edge.evaluate.samples import available, find_samples
 from cpl_edge.evaluate.suites import Pairs, load_suite, suite_names
-from cpl_edge.restore.restorer import Restored, Seconds
+from cpl_edge.restore.outcome import Restored, Seconds
 from cpl_edge.runtimes.info import ModelInfo
 
 INFO = ModelInfo(

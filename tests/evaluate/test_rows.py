@@ -10,7 +10,7 @@ from skimage.data import coffee
 from cpl_edge.evaluate.rows import Row, measure, summarise
 from cpl_edge.evaluate.samples import find_samples
 from cpl_edge.evaluate.suites import Suite
-from cpl_edge.restore.restorer import Restored, Seconds
+from cpl_edge.restore.outcome import Restored, Seconds
 
 KNOWN = ("noise", "rain")
 

@@ -1,5 +1,6 @@
 """A suite through a model file, from the command line."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -15,9 +16,11 @@ from cpl_edge.errors import UserError
 from cpl_edge.evaluate import run
 from cpl_edge.evaluate.__main__ import main
 from cpl_edge.evaluate.metrics import psnr
+from cpl_edge.evaluate.report import summary_table, to_json
 from cpl_edge.evaluate.run import evaluate, told
 from cpl_edge.evaluate.samples import find_samples
 from cpl_edge.evaluate.suites import load_suite, suite_names
+from cpl_edge.restore import routing
 from cpl_edge.runtimes.protocol import open_runtime
 
 KNOWN = ("noise", "rain")
@@ -101,6 +104,29 @@ def test_oracle_tells_each_image_its_degradation(student, data):
     # The same images, told differently: only what the model does may differ.
     assert always.rows[0].psnr_before == rows[0].psnr_before
     assert always.rows[0].psnr_after != rows[0].psnr_after
+
+
+def test_passes_are_counted_and_named(student, data, monkeypatch):
+    suite = str(data / "suite.toml")
+    once = evaluate(suite, student, data, limit=1)
+    turn = itertools.count()
+
+    def noise_then_blur(logits_SL, degradations, levels):
+        return routing.forced(logits_SL, degradations, levels, next(turn) % 2)
+
+    monkeypatch.setattr("cpl_edge.restore.restorer.routing.select", noise_then_blur)
+    often = evaluate(suite, student, data, limit=1, passes=5)
+    assert [(row.selected, row.then) for row in often.rows] == [
+        ("noise", ("blur",)),
+        ("blur", ("noise",)),
+    ]
+    for first, last in zip(once.rows, often.rows, strict=True):
+        assert last.psnr_before == first.psnr_before
+        assert last.psnr_after != first.psnr_after
+    assert to_json(often)["passes"] == 5
+    assert "up to 5 passes" in summary_table(often).title
+    with pytest.raises(UserError, match="leave the degradation at auto"):
+        evaluate(suite, student, data, degradation="oracle", passes=2)
 
 
 def test_a_pinned_model_is_not_judged_by_its_routing(student, data, monkeypatch):

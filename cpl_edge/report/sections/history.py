@@ -116,7 +116,8 @@ def _quality(results: Results) -> Iterator[list[Entry]]:
         e = item.value
         for s in e.summary:
             if s.psnr_after is not None and not e.limit:
-                what = (model_name(e.model), e.suite.name, s.label, f"routing {e.degradation}")
+                how = f"routing {e.degradation}" + f", up to {e.passes} passes" * (e.passes > 1)
+                what = (model_name(e.model), e.suite.name, s.label, how)
                 entry = Entry(what, e.date or "", item.file, e.model.digest, s.psnr_after)
                 found.setdefault(what, []).append(entry)
     for group in found.values():

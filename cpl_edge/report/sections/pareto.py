@@ -60,7 +60,7 @@ def _point(e: Evaluation, results: Results) -> Point | None:
     name = model_name(e.model)
     timed = latency_of(name, e.model.digest, results)
     after = [s.psnr_after for s in e.summary if s.psnr_after is not None]
-    if timed is None or not after or e.limit or e.degradation != "auto":
+    if timed is None or not after or e.limit or e.passes > 1 or e.degradation != "auto":
         return None
     ms, source = timed
     y = round(sum(after) / len(after), 3)  # less than 0.001 dB makes no build the better

@@ -65,7 +65,7 @@ def newest(results: Results) -> list[Evaluation]:
     found: dict[tuple[str, ...], Evaluation] = {}
     for item in results.evaluations:
         e = item.value
-        key = (e.suite.name, model_name(e.model), e.degradation, str(e.limit))
+        key = (e.suite.name, model_name(e.model), e.degradation, str(e.limit), str(e.passes))
         if key not in found or (e.date or "") >= (found[key].date or ""):
             found[key] = e
     return sorted(found.values(), key=lambda e: (e.suite.name, not _plain(e), model_name(e.model)))
@@ -82,12 +82,15 @@ def command(e: Evaluation) -> str:
         words.append(f"--degradation {e.degradation}")
     if e.limit:
         words.append(f"--limit {e.limit}")
+    if e.passes > 1:
+        words.append(f"--passes {e.passes}")
     return " ".join(words)
 
 
 def _plain(e: Evaluation) -> bool:
-    """Whether this is the fp32 build, routing by itself on all images."""
-    return e.model.precision == "fp32" and e.degradation == "auto" and not e.limit
+    """Whether this is the fp32 build, routing by itself on all images, once."""
+    alone = e.degradation == "auto" and e.passes == 1
+    return e.model.precision == "fp32" and alone and not e.limit
 
 
 def _chart(e: Evaluation) -> Chart | None:
@@ -164,6 +167,8 @@ def _name(e: Evaluation) -> Cell:
     name = model_name(e.model)
     if e.degradation != "auto":
         name += f", told: {e.degradation}"
+    if e.passes > 1:
+        name += f", up to {e.passes} passes"
     if e.limit:
         name += f", quick: first {e.limit}"
     return text(name)
@@ -174,10 +179,11 @@ def _drop(e: Evaluation, s: Summary, evaluations: Sequence[Evaluation]) -> Cell:
     if e.model.precision == "fp32" and e.model.routing == "auto":
         return Cell("is fp32", None, "missing")
     for other in evaluations:
-        same = (e.model.digest, e.degradation, e.limit) == (
+        same = (e.model.digest, e.degradation, e.limit, e.passes) == (
             other.model.digest,
             other.degradation,
             other.limit,
+            other.passes,
         )
         if not (same and other.model.precision == "fp32" and other.model.routing == "auto"):
             continue
@@ -195,7 +201,7 @@ def _published(evaluations: Sequence[Evaluation]) -> Table | None:
     averages = any(paper.average is not None for paper in e.suite.published)
     cells = []
     for ours in evaluations:
-        told = ours.degradation != "auto" or ours.limit
+        told = ours.degradation != "auto" or ours.limit or ours.passes > 1
         if told or [s.label for s in ours.summary] != labels:
             continue
         after = [s.psnr_after for s in ours.summary if s.psnr_after is not None]
