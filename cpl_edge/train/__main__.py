@@ -27,6 +27,15 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     steps: Annotated[int | None, typer.Option(help="Instead of the recipe's steps.", min=1)] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write event files for TensorBoard.")
+    ] = False,
+    images_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps between pictures of held-out images; 0: none. [each validation]", min=0
+        ),
+    ] = None,
     json_path: Json = None,
     debug: Debug = False,
 ) -> None:
@@ -36,7 +45,9 @@ def main(
     require("torch", "train")
     from cpl_edge.train.start import train
 
-    result = train(recipe, data, out, max_minutes, threads, device, steps)
+    result = train(
+        recipe, data, out, max_minutes, threads, device, steps, tensorboard, images_every
+    )
     if os.environ.get("RANK", "0") != "0":  # torchrun's other processes
         return
     write_json(json_path, result)

@@ -87,7 +87,9 @@ def main(
     from cpl_edge.errors import require
 
     require("torch", "train")
-    write_json(output, make_card(run, evaluation or [], terms, limit or []))
+    # Several shipped students may be of one preset: the card bears the name of its file.
+    card = make_card(run, evaluation or [], terms, limit or [])
+    write_json(output, card | {"student": output.stem})
     print(f"wrote {output}")
 
 

@@ -11,15 +11,17 @@ import torch
 from cpl_edge.cli import write_json
 from cpl_edge.data.pairs import PairBank
 from cpl_edge.data.patches import ImageBank, list_images, load_images
-from cpl_edge.errors import UserError
+from cpl_edge.errors import UserError, require
 from cpl_edge.machine import machine, versions
+from cpl_edge.train.board import writing
 from cpl_edge.train.distil import DistilTask
+from cpl_edge.train.lessons import keep_lessons
 from cpl_edge.train.loop import Trainer
 from cpl_edge.train.pairs import open_pairs
 from cpl_edge.train.processes import join_processes
 from cpl_edge.train.qat import QatTask
 from cpl_edge.train.recipe import QatRecipe, Recipe, StudentRecipe, TeacherRecipe, read_recipe
-from cpl_edge.train.task import StudentTask, Task
+from cpl_edge.train.task import Bank, StudentTask, Task
 from cpl_edge.train.teacher import TeacherTask
 from cpl_edge.train.validation import StudentValidation, TeacherValidation, Validation
 
@@ -37,6 +39,8 @@ def train(
     threads: int,
     device: str,
     steps: int | None,
+    tensorboard: bool = False,
+    images_every: int | None = None,
 ) -> dict[str, Any]:
     """Run or resume a training; the arguments are those of the verb.
 
@@ -45,6 +49,7 @@ def train(
 
     Raises:
         UserError: no data folder, an unknown recipe, or a device that is not there.
+        MissingExtra: TensorBoard is asked for and not installed.
     """
     recipe = read_recipe(recipe_name)
     if steps is not None:
@@ -56,6 +61,8 @@ def train(
         raise UserError(f"no device {device!r}: use --device cpu or --device cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("there is no CUDA device: use --device cpu")
+    if tensorboard:
+        require("tensorboard", "board")
     torch.set_num_threads(threads)
     folder = out or Path("runs") / Path(recipe_name).stem
     # What is wrong with photos is told before a network is made or a process waits.
@@ -72,7 +79,10 @@ def train(
             bank = ImageBank(photos[0], place, recipe.mix, recipe.variation)
             validation = curve(photos[1], task.degradations, place)
         task.start(bank)
-        trainer = Trainer(task, bank, validation, folder, processes)
+        source: Bank = bank
+        if isinstance(task, DistilTask) and task.distil.cache:
+            source = keep_lessons(task, bank, folder, processes)
+        trainer = Trainer(task, source, validation, folder, processes, tensorboard, images_every)
         finished = trainer.run(max_minutes)
     result = {
         "recipe": recipe.model_dump(mode="json"),
@@ -89,7 +99,8 @@ def train(
         "versions": versions(),
     }
     if processes.rank == 0:
-        write_json(folder / "run.json", result)
+        with writing(folder / "run.json"):
+            write_json(folder / "run.json", result)
     return result
 
 

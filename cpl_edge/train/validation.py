@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -14,6 +16,38 @@ from cpl_edge.data.degradations import degrade
 from cpl_edge.errors import UserError
 from cpl_edge.models.promptir import PromptIR
 from cpl_edge.models.student import Student
+
+SAMPLES = 12
+"""Pairs that :meth:`Validation.samples` shows: as many rows as one looks at."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One held-out image and what a network makes of it.
+
+    Attributes:
+        kind: its degradation.
+        images_HWC: degraded, restored and clean, uint8 RGB of one size.
+        before: PSNR of the degraded image in dB.
+        after: PSNR of the restored one.
+        selected: what the router selected, in words: one line or more.
+        right: whether the router named the degradation; None where it names none.
+    """
+
+    kind: str
+    images_HWC: tuple[np.ndarray, np.ndarray, np.ndarray]
+    before: float
+    after: float
+    selected: tuple[str, ...]
+    right: bool | None
+
+
+class Choice(NamedTuple):
+    """What a student's router selected for an image whose degradation is known."""
+
+    named: str
+    levels: tuple[float, ...]
+    right: bool
 
 
 class Validation:
@@ -49,18 +83,15 @@ class Validation:
         """Validate one more pair: a degraded image on the device and its clean one."""
         self.pairs.append((kind, x_BCHW, y_BCHW))
 
-    @torch.no_grad()
     def run(self, network: nn.Module) -> dict[str, dict[str, Any]]:
         """Mean PSNR ``before`` and ``after`` per degradation, and what :meth:`observe` adds."""
-        was_training = network.training
-        network.eval()
         figures: dict[str, list[tuple[float, float]]] = {kind: [] for kind in self.kinds}
         seen: dict[str, list[Any]] = {kind: [] for kind in self.kinds}
-        for kind, degraded, clean in self.pairs:
-            restored, observation = self.observe(network, degraded, kind)
-            figures[kind].append((_psnr(degraded, clean), _psnr(restored, clean)))
-            seen[kind].append(observation)
-        network.train(was_training)
+        with _evaluating(network):
+            for kind, degraded, clean in self.pairs:
+                restored, observation = self.observe(network, degraded, kind)
+                figures[kind].append((_psnr(degraded, clean), _psnr(restored, clean)))
+                seen[kind].append(observation)
         rows = {}
         for kind, values in figures.items():
             if not values:  # a dataset too small to hold one of this task out
@@ -68,6 +99,27 @@ class Validation:
             before, after = np.mean(values, 0).round(3).tolist()
             rows[kind] = {"before": before, "after": after, **self.summary(seen[kind])}
         return rows
+
+    def samples(self, network: nn.Module) -> list[Sample]:
+        """What a network makes of the first one or two pairs of each degradation."""
+        each = max(1, min(2, SAMPLES // len(self.kinds)))
+        shown = []
+        with _evaluating(network):
+            for kind in self.kinds:
+                for _, degraded, clean in [pair for pair in self.pairs if pair[0] == kind][:each]:
+                    restored, observation = self.observe(network, degraded, kind)
+                    selected, right = self.describe(observation)
+                    shown.append(
+                        Sample(
+                            kind,
+                            (_pixels(degraded), _pixels(restored), _pixels(clean)),
+                            _psnr(degraded, clean),
+                            _psnr(restored, clean),
+                            selected,
+                            right,
+                        )
+                    )
+        return shown
 
     def observe(self, network: nn.Module, x_BCHW: Tensor, kind: str) -> tuple[Tensor, Any]:
         """Restore one image.
@@ -86,22 +138,39 @@ class Validation:
         """Figures of one degradation beside PSNR."""
         raise NotImplementedError
 
+    def describe(self, observation: Any) -> tuple[tuple[str, ...], bool | None]:
+        """One observation as :attr:`Sample.selected` and :attr:`Sample.right`."""
+        raise NotImplementedError
+
 
 class StudentValidation(Validation):
     """Adds ``routed``: the share of images whose degradation the router named, if it has one."""
 
-    def observe(self, network: nn.Module, x_BCHW: Tensor, kind: str) -> tuple[Tensor, bool | None]:
+    def observe(
+        self, network: nn.Module, x_BCHW: Tensor, kind: str
+    ) -> tuple[Tensor, Choice | None]:
         student = cast(Student, network)
         w_BSN = student.route(x_BCHW)
         if not student.config.prompts:
             return student.restore(x_BCHW, w_BSN), None
-        chosen = int(w_BSN[0, 0].argmax()) // student.config.levels
-        return student.restore(x_BCHW, w_BSN), student.config.degradations[chosen] == kind
+        w_DM = w_BSN[0, 0].reshape(-1, student.config.levels)
+        chosen = int(w_DM.argmax()) // student.config.levels
+        named = student.config.degradations[chosen]
+        choice = Choice(named, tuple(w_DM[chosen].tolist()), named == kind)
+        return student.restore(x_BCHW, w_BSN), choice
 
     def summary(self, observations: list[Any]) -> dict[str, Any]:
         if None in observations:
             return {}
-        return {"routed": float(np.mean(observations, dtype=float).round(3))}
+        right = [choice.right for choice in observations]
+        return {"routed": float(np.mean(right, dtype=float).round(3))}
+
+    def describe(self, observation: Choice | None) -> tuple[tuple[str, ...], bool | None]:
+        if observation is None:
+            return ("no prompts",), None
+        named, levels, right = observation
+        weights = " ".join(f"{w:.2f}" for w in levels)
+        return (f"routed to {named}{'' if right else ' (wrong)'}", f"levels {weights}"), right
 
 
 class TeacherValidation(Validation):
@@ -124,6 +193,14 @@ class TeacherValidation(Validation):
             ]
         }
 
+    def describe(self, observation: list[Tensor]) -> tuple[tuple[str, ...], bool | None]:
+        if not len(observation[0]):
+            return ("no prompts",), None
+        # Prompts are counted from 1, as in the prompt report.
+        most = [(int(w_N.argmax()) + 1, float(w_N.max())) for w_N in observation]
+        names = zip((3, 2, 1), most, strict=True)
+        return tuple(f"site {site}: prompt {n} ({w:.2f})" for site, (n, w) in names), None
+
 
 def as_batch(image_HWC: np.ndarray, side: int) -> Tensor:
     """The top-left part of an image, float RGB ``x_BCHW`` in [0, 1] in channels-last memory.
@@ -143,6 +220,22 @@ def as_batch(image_HWC: np.ndarray, side: int) -> Tensor:
     part = torch.from_numpy(np.ascontiguousarray(image_HWC[:h, :w]))
     x_BCHW = part.permute(2, 0, 1)[None].float() / 255
     return x_BCHW.contiguous(memory_format=torch.channels_last)
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the mode of before is put back."""
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        yield
+    network.train(was_training)
+
+
+def _pixels(x_BCHW: Tensor) -> np.ndarray:
+    """The only image of a batch as uint8 RGB ``image_HWC``."""
+    x_HWC = (x_BCHW[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+    return np.ascontiguousarray(x_HWC.cpu().numpy())
 
 
 def _psnr(x: Tensor, y: Tensor) -> float:

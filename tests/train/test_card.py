@@ -104,6 +104,8 @@ def test_the_command_writes_the_card(run, tmp_path, capsys):
     card = json.loads((tmp_path / "s.json").read_text())
     assert card["training"]["terms"] == "research only"
     assert len(card["figures"]) == 1
+    assert card["student"] == "s"  # the name it is shipped by; the preset stands in the recipe
+    assert card["training"]["recipe"]["student"] == "nano"
     with pytest.raises(SystemExit) as caught:
         main(["--run", str(tmp_path), "-o", str(tmp_path / "none.json")])
     assert caught.value.code == 2

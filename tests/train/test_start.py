@@ -127,6 +127,29 @@ def test_mistakes_are_answered(place, values, message):
     assert message in str(caught.value)
 
 
+def test_a_missing_tensorboard_is_told_before_any_image_is_read(place, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    assert run("--data", "nowhere", "--tensorboard") == 2
+    assert "'tensorboard': pip install 'cpl-edge[board]'" in error_line(capsys)
+
+
+def test_a_picture_of_held_out_photos_comes_with_each_validation(place):
+    assert run("--data", "data") == 0
+    names = sorted(path.name for path in (place / "runs" / "tiny" / "images").iterdir())
+    assert names == ["step-000004.jpg", "step-000008.jpg", "step-000012.jpg"]
+
+
+def test_tensorboard_and_pictures_are_no_part_of_the_recipe(place):
+    pytest.importorskip("tensorboard", reason="event files are TensorBoard's: cpl-edge[board]")
+    assert run("--data", "data", "--max-minutes", "0", "--images-every", "0") == 0
+    folder = place / "runs" / "tiny"
+    assert {path.name for path in folder.iterdir()} == {"checkpoint.pt", "run.json"}
+    assert run("--data", "data", "--tensorboard", "--images-every", "6") == 0
+    names = sorted(path.name for path in (folder / "images").iterdir())
+    assert names == ["step-000006.jpg", "step-000012.jpg"]
+    assert len(list(folder.glob("events.out.tfevents.*"))) == 1
+
+
 def test_a_missing_gpu_is_told_before_any_image_is_read(place, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="no CUDA device: use --device cpu"):
@@ -179,6 +202,7 @@ def test_the_verb_stops_and_goes_on(place, capsys, monkeypatch):
         (["--data", "nowhere"], "no folder nowhere/photos"),
         (["--data", "data", "--steps", "0"], "--steps"),
         (["--data", "data", "--threads", "0"], "--threads"),
+        (["--data", "data", "--images-every", "-1"], "--images-every"),
         (["--data", "data", "--max-minutes", "soon"], "--max-minutes"),
         (["--data", "data", "--device", "tpu"], "no device 'tpu'"),
         (["--data", "data", "--out", "tiny.toml"], "tiny.toml cannot be a run folder"),

@@ -5,9 +5,10 @@ import torch
 from cpl_edge.data.degradations import degrade
 from cpl_edge.data.photos import bundled_photos
 from cpl_edge.errors import UserError
+from cpl_edge.models.promptir import create_promptir
 from cpl_edge.models.student import StudentConfig
 from cpl_edge.models.zoo import create_student
-from cpl_edge.train.validation import StudentValidation
+from cpl_edge.train.validation import StudentValidation, TeacherValidation
 
 KINDS = StudentConfig().degradations
 
@@ -118,3 +119,71 @@ def test_a_student_without_prompts_is_validated_without_routing(images):
     student = create_student("nano", shape={"prompt": "none", "widths": (2, 2)})
     rows = StudentValidation(images[:1], ("noise",)).run(student)
     assert set(rows["noise"]) == {"before", "after"}
+
+
+# Samples
+
+
+def pixels(x_BCHW):
+    return (x_BCHW[0] * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def test_samples_show_what_was_restored_and_selected(images):
+    validation = StudentValidation(images, KINDS)
+    fake = Fake("haze", lambda x_BCHW, w_BSN: x_BCHW * 1.5).train()
+    samples = validation.samples(fake)
+    assert [sample.kind for sample in samples] == [kind for kind in KINDS for _ in range(2)]
+    assert fake.modes == [False] * 10
+    assert fake.training
+    rows = validation.run(fake)
+    for number, sample in enumerate(samples):
+        _, x_BCHW, y_BCHW = next(
+            pair for pair in validation.pairs[number % 2 * 5 :] if pair[0] == sample.kind
+        )
+        degraded, restored, clean = sample.images_HWC
+        assert (degraded == pixels(x_BCHW)).all()
+        assert (restored == pixels((x_BCHW * 1.5).clamp(0, 1))).all()
+        assert (clean == pixels(y_BCHW)).all()
+        assert sample.before == pytest.approx(psnr(x_BCHW, y_BCHW), abs=1e-3)
+        assert sample.right == (sample.kind == "haze")
+        words = "routed to haze" if sample.right else "routed to haze (wrong)"
+        assert sample.selected == (words, "levels 0.20 0.50 0.30")
+    only = StudentValidation(images[:1], KINDS)
+    assert [round(sample.after, 3) for sample in only.samples(fake)] == [
+        row["after"] for row in only.run(fake).values()
+    ]
+    assert validation.run(fake) == rows
+
+
+@pytest.mark.parametrize(("kinds", "each"), [(1, 2), (6, 2), (7, 1), (14, 1)])
+def test_of_many_degradations_one_sample_each(images, kinds, each):
+    validation = StudentValidation([], [f"kind {number}" for number in range(kinds)])
+    x_BCHW = torch.zeros(1, 3, 16, 16)
+    for _ in range(3):
+        for kind in validation.kinds:
+            validation.add(kind, x_BCHW, x_BCHW)
+    samples = validation.samples(Fake("noise"))
+    assert [s.kind for s in samples] == [kind for kind in validation.kinds for _ in range(each)]
+
+
+def test_samples_of_a_student_without_prompts(images):
+    student = create_student("nano", shape={"prompt": "none", "widths": (2, 2)})
+    (sample,) = StudentValidation(images[:1], ("noise",)).samples(student)
+    assert (sample.selected, sample.right) == (("no prompts",), None)
+
+
+@pytest.mark.parametrize("prompt", ["spm", "none"])
+def test_samples_of_a_teacher_name_the_prompt_of_each_site(images, prompt):
+    teacher = create_promptir("cpl-tiny", prompt=prompt).eval()
+    validation = TeacherValidation([images[0][:16, :16]], ("noise", "haze"))
+    samples = validation.samples(teacher)
+    for sample, (_, x_BCHW, _) in zip(samples, validation.pairs, strict=True):
+        assert sample.right is None
+        if prompt == "none":
+            assert sample.selected == ("no prompts",)
+            continue
+        with torch.no_grad():
+            _, routes = teacher(x_BCHW, None, True)
+        for site, route, words in zip((3, 2, 1), routes, sample.selected, strict=True):
+            weight, index = route.w_BN[0].max(0)
+            assert words == f"site {site}: prompt {index + 1} ({weight:.2f})"
