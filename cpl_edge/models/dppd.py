@@ -61,9 +61,10 @@ class Prototypes(nn.Module):
 
     def forward(self, q_BE: Tensor) -> Tensor:
         """softmax(cos(q, c) / temperature), in float32; its largest is the nearest prototype."""
-        # A copy, because the update below writes to what the gradient still needs.
-        cosine_BN = F.normalize(q_BE.float(), dim=1) @ self.directions_NE.clone().mT
-        return (cosine_BN / self.temperature).softmax(1)
+        with torch.autocast(q_BE.device.type, enabled=False):
+            # A copy, because the update below writes to what the gradient still needs.
+            cosine_BN = F.normalize(q_BE.float(), dim=1) @ self.directions_NE.clone().mT
+            return (cosine_BN / self.temperature).softmax(1)
 
     @torch.no_grad()
     def update(self, q_BE: Tensor) -> None:
@@ -71,9 +72,13 @@ class Prototypes(nn.Module):
 
         A prototype whose running share of the assignments fell below a tenth of an even one moves
         to the embedding that all prototypes are farthest from, as k-means does with an empty
-        cluster. Otherwise one prototype could take everything at the start and keep it.
+        cluster. Otherwise one prototype could take everything at the start and keep it. In float32
+        always: a step of a running mean is smaller than what bfloat16 tells apart.
         """
-        q_BE = F.normalize(q_BE.float(), dim=1)
+        with torch.autocast(q_BE.device.type, enabled=False):
+            self._update(F.normalize(q_BE.float(), dim=1))
+
+    def _update(self, q_BE: Tensor) -> None:
         cosine_BN = q_BE @ self.directions_NE.mT
         count = cosine_BN.shape[1]
         chosen_BN = F.one_hot(cosine_BN.argmax(1), count).float()

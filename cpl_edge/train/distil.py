@@ -26,8 +26,8 @@ from torch import Generator, Tensor, nn
 
 from cpl_edge.errors import UserError
 from cpl_edge.losses.reconstruction import frequency_complex, l1
-from cpl_edge.models.promptir import Route
 from cpl_edge.models.teachers import load_teacher
+from cpl_edge.train.cache import Fields, LessonBank
 from cpl_edge.train.recipe import Distillation, StudentRecipe
 from cpl_edge.train.task import StudentTask, middle_of
 
@@ -51,6 +51,7 @@ class DistilTask(StudentTask):
                 prompts=0 if config.prompt == "none" else config.prompts,
                 degradations=len(self.degradations),
             )
+        self.lessons: LessonBank | None = None  # what the teacher answered before, if it did
         self.maps: dict[str, Tensor] = {}
         if distil.feature:
             # By size: half, quarter. The student's middle may be empty, its "up" is not.
@@ -61,7 +62,7 @@ class DistilTask(StudentTask):
 
     def _keep(self, name: str, module: nn.Module) -> None:
         def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self.maps[name] = inputs[0]
+            self.maps.setdefault(name, inputs[0])  # the first: CPR's wrong passes come later
 
         module.register_forward_pre_hook(keep)
 
@@ -73,36 +74,55 @@ class DistilTask(StudentTask):
     def forward(
         self, x_BCHW: Tensor, y_BCHW: Tensor, label_B: Tensor, crop: int, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        restored, logits_BSL = self.restore(x_BCHW, label_B, crop)
-        total, parts = self.losses(restored, logits_BSL, middle_of(y_BCHW, crop), label_B)
-        with torch.no_grad(), self.autocast(x_BCHW.device):
-            taught, routes = self.teacher(middle_of(x_BCHW, crop), None, True)
+        self.maps.clear()
+        restored, logits_BSL, total, parts = self.learn(x_BCHW, y_BCHW, label_B, crop, generator)
+        answers = self.lessons.answers if self.lessons else self.ask(middle_of(x_BCHW, crop))
         distil, terms = self.distil, {}
         if distil.output:
-            terms["output"] = l1(restored, taught)
+            terms["output"] = l1(restored, answers["taught"])
         if distil.frequency:
-            terms["frequency"] = frequency_complex(restored, taught)
+            terms["frequency"] = frequency_complex(restored, answers["taught"])
         if distil.feature:
-            pairs = (("y1", "t1"), ("y2", "t2"))
-            maps = [(attention(self.maps[y]), attention(self.maps[t])) for y, t in pairs]
+            maps = [(attention(self.maps[y]), answers[t]) for y, t in (("y1", "t1"), ("y2", "t2"))]
             terms["feature"] = torch.stack([l1(y, t) for y, t in maps]).sum()
             self.maps.clear()
         if self.matching:
-            self.matching.observe(routes, label_B)
+            self.matching.observe(answers["p_SBN"], label_B)
             names_BD = logits_BSL[:, 0, : len(self.degradations)]
-            terms["transfer"] = self.matching.divergence(routes, names_BD)
+            terms["transfer"] = self.matching.divergence(answers["p_SBN"], names_BD)
         weights = {"output": distil.output, "frequency": distil.frequency,
                    "feature": distil.feature, "transfer": distil.routing}  # fmt: skip
         for name, term in terms.items():
             total = total + weights[name] * term
         return total, parts | terms
 
+    @torch.no_grad()
+    def ask(self, x_BCHW: Tensor) -> Fields:
+        """What the teacher says about crops, as far as the recipe's terms need it.
+
+        Returns:
+            ``taught``, its restorations; ``t1`` and ``t2``, its attention maps at half and quarter
+            size; ``p_SBN``, its routers' probabilities.
+        """
+        with self.autocast(x_BCHW.device):
+            taught, routes = self.teacher(x_BCHW, None, True)
+        answers = {"taught": taught}
+        if self.distil.feature:
+            answers |= {name: attention(self.maps.pop(name)) for name in ("t1", "t2")}
+        if self.matching:
+            answers["p_SBN"] = torch.stack([route.p_BN.float() for route in routes])
+        return answers
+
     def extra_state(self) -> dict[str, Any]:
-        return dict(self.matching.state_dict()) if self.matching else {}
+        state: dict[str, Any] = dict(self.matching.state_dict()) if self.matching else {}
+        return state | {"taken": self.lessons.taken} if self.lessons else state
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
+        if self.lessons:
+            self.lessons.taken = state["taken"]
         if self.matching:
-            self.matching.load_state_dict(state)
+            own = {name: value for name, value in state.items() if name != "taken"}
+            self.matching.load_state_dict(own)
 
 
 def attention(h_BCHW: Tensor) -> Tensor:
@@ -141,9 +161,8 @@ class PromptMatching(nn.Module):
         self.register_buffer("orders_OD", orders, persistent=False)
 
     @torch.no_grad()
-    def observe(self, routes: list[Route], label_B: Tensor, momentum: float = 0.99) -> None:
+    def observe(self, p_SBN: Tensor, label_B: Tensor, momentum: float = 0.99) -> None:
         """Count with which degradation (its index) which prompt came."""
-        p_SBN = torch.stack([route.p_BN.float() for route in routes])
         truth_BD = F.one_hot(label_B, self.together_SND.shape[2]).float()
         now_SND = p_SBN.mT @ truth_BD / len(label_B)
         self.together_SND.lerp_(now_SND, 1 - momentum)
@@ -155,9 +174,8 @@ class PromptMatching(nn.Module):
         prompt_SD: Tensor = self.orders_OD[score_SO.argmax(1)]
         return prompt_SD
 
-    def divergence(self, routes: list[Route], names_BD: Tensor) -> Tensor:
+    def divergence(self, p_SBN: Tensor, names_BD: Tensor) -> Tensor:
         """KL between the teacher's routers and the student's logits, mean over sites and images."""
-        p_SBN = torch.stack([route.p_BN.float() for route in routes])
         index_SBD = self.match()[:, None].expand(-1, len(names_BD), -1)
         target_SBD = p_SBN.gather(2, index_SBD) + 1e-8
         target_SBD = target_SBD / target_SBD.sum(2, keepdim=True)

@@ -3,7 +3,7 @@
 1. Read the images into a bank on the device; hold some out for the validation curve.
 2. Per step: crops, degradations, the task's losses (:mod:`task`, :mod:`teacher`, :mod:`distil`),
    Muon and AdamW.
-3. Every so often a checkpoint (atomic) and a validation; both lines go to ``log.jsonl``.
+3. Every so often a checkpoint (atomic), and a validation and a picture (:mod:`board`).
 4. At the end the weights and what happened, for the card.
 
 All randomness comes from one generator whose state is in the checkpoint, so a run that was killed
@@ -29,7 +29,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from cpl_edge.errors import CplEdgeError, UserError
+from cpl_edge.train.board import Board
 from cpl_edge.train.checkpoint import load_checkpoint, save_checkpoint
+from cpl_edge.train.grid import draw_grid
 from cpl_edge.train.optimisers import build_optimisers, learning_rate
 from cpl_edge.train.processes import Processes
 from cpl_edge.train.recipe import Recipe
@@ -47,6 +49,9 @@ class Trainer:
         validation: held-out images, or None.
         folder: where checkpoint, log and weights go; an unfinished run there is resumed.
         processes: that train together; only the first writes.
+        tensorboard: whether to write event files beside the log.
+        images_every: steps between pictures of held-out images, 0 for none; None for one with
+            each validation.
     """
 
     def __init__(
@@ -56,9 +61,12 @@ class Trainer:
         validation: Validation | None,
         folder: Path,
         processes: Processes | None = None,
+        tensorboard: bool = False,
+        images_every: int | None = 0,
     ) -> None:
         self.task, self.recipe, self.bank = task, task.recipe, bank
         self.validation, self.folder = validation, folder
+        self.board, self.images_every = Board(folder, tensorboard), images_every
         self.processes = processes = processes or Processes()
         recipe, self.device = task.recipe, bank.device
         set_precision(recipe.precision, self.device)
@@ -66,8 +74,9 @@ class Trainer:
         if recipe.channels_last:
             # Not in torch's type stubs without a device.
             task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimisers = build_optimisers(task.network, recipe, task.last)
         self.average = running_mean(task.network, recipe.ema) if recipe.ema else None
+        self.shards = processes.shard(task, self.average)
+        self.optimisers = build_optimisers(task.network, recipe, task.last)
         # The first process takes the recipe's own seed, and so the steps of a single one.
         seed = recipe.seed + 1_000_003 * processes.rank
         self.generator = torch.Generator(self.device).manual_seed(seed)
@@ -77,14 +86,17 @@ class Trainer:
         self.checkpoint = folder / "checkpoint.pt"
         if self.checkpoint.exists():
             self._resume()
-        if processes.rank == 0:
-            self._forget_later_rows()
         compile_network(task, recipe.compile)
-        self.module = processes.wrap(task, self.device)
+        self.module = task if self.shards else processes.wrap(task, self.device)
 
     @property
     def network(self) -> nn.Module:
-        """What is validated and saved: the trained network, or its running mean."""
+        """What is validated and saved: the trained network, or its running mean.
+
+        Where they are sharded, all processes must ask for it.
+        """
+        if self.shards:
+            return self.shards.whole_network()
         if self.average is None:
             return self.task.network
         network: nn.Module = self.average.module
@@ -101,6 +113,8 @@ class Trainer:
             raise UserError(
                 f"{self.folder} was trained by {len(generators)} processes: go on with as many"
             )
+        if self.shards:
+            state = self.shards.share_state(state, self.task.kind, self.optimisers)
         # Cloned: set_state crashes on a view into the middle of a tensor.
         self.generator.set_state(generators[self.processes.rank].clone())
         self.task.network.load_state_dict(state[self.task.kind])
@@ -111,31 +125,24 @@ class Trainer:
             self.average.load_state_dict(state["average"])
         self.step, self.seconds, self.mean = state["step"], state["seconds"], state["mean"]
 
-    def _forget_later_rows(self) -> None:
-        """Drop the log's rows that a killed run wrote after its last checkpoint."""
-        log = self.folder / "log.jsonl"
-        if log.exists():
-            rows = log.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [row for row in rows if row.endswith("\n")]
-            kept = [row for row in whole if json.loads(row)["step"] <= self.step]
-            log.write_text("".join(kept), encoding="utf-8")
-
     def save(self) -> None:
         """Write the checkpoint; all processes must call it."""
         generators = self.processes.stack(self.generator.get_state())
+        state = {
+            "recipe": self.recipe.model_dump(mode="json"),
+            self.task.kind: self.task.network.state_dict(),
+            "task": self.task.extra_state(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "generator": generators,
+            "step": self.step,
+            "seconds": self.seconds,
+            "mean": self.mean,
+        }
+        if self.average:
+            state["average"] = self.average.state_dict()
+        if self.shards:
+            state = self.shards.whole_state(state)
         if self.processes.rank == 0:
-            state = {
-                "recipe": self.recipe.model_dump(mode="json"),
-                self.task.kind: self.task.network.state_dict(),
-                "task": self.task.extra_state(),
-                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-                "generator": generators,
-                "step": self.step,
-                "seconds": self.seconds,
-                "mean": self.mean,
-            }
-            if self.average:
-                state["average"] = self.average.state_dict()
             save_checkpoint(self.checkpoint, state)
         self.processes.wait()
 
@@ -160,6 +167,8 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(
             self.task.network.parameters(), self.recipe.clip, foreach=True
         )
+        if self.shards:
+            norm = self.shards.whole(norm)
         # All figures at once: each transfer from a GPU waits for it.
         figures = torch.stack([total.detach(), norm, *(part.detach() for part in parts.values())])
         loss, gradient, *values = self.processes.mean(figures).tolist()
@@ -201,6 +210,8 @@ class Trainer:
             ) from error
         started, before = time.monotonic(), self.seconds
         mean, first = self.mean, self.processes.rank == 0
+        if first and self.step < self.recipe.steps:
+            self.board.start(self.step)
         with _stop_signals() as stop, _progress(self.recipe.steps, self.step, first) as advance:
             while self.step < self.recipe.steps:
                 values = self.train_step()
@@ -211,29 +222,44 @@ class Trainer:
                 late = max_minutes is not None and time.monotonic() - started > max_minutes * 60
                 ending = self.processes.any(late or bool(stop), self.device)
                 last = self.step == self.recipe.steps
-                if first and (self.step % self.recipe.validate_every == 0 or last):
-                    self._log()
+                if first or self.shards:
+                    self._look(last)
                 if self.step % self.recipe.checkpoint_every == 0 or last or ending:
                     self.save()
                 if ending:
                     break
         if self.step < self.recipe.steps:
             return False
+        network = self.network
         if first:
-            self.task.save(self.network, self.folder / f"{self.task.kind}.safetensors")
+            self.task.save(network, self.folder / f"{self.task.kind}.safetensors")
         return True
 
-    def _log(self) -> None:
-        lr = learning_rate(self.recipe, self.step)
-        row: dict[str, Any] = {
-            "step": self.step, "seconds": round(self.seconds, 1), "lr": round(lr, 8),
-            **{key: round(value, 5) for key, value in self.mean.items()},
-        }  # fmt: skip
-        if self.validation:
+    def _look(self, last: bool) -> None:
+        """Validate and draw, where it is time to."""
+        validating = last or self.step % self.recipe.validate_every == 0
+        every = self.images_every
+        drawing = validating if every is None else every and (last or self.step % every == 0)
+        if not (validating or drawing):
+            return
+        network = self.network
+        if self.processes.rank:  # was needed to put the network together
+            return
+        if validating:
+            lr = learning_rate(self.recipe, self.step)
+            row: dict[str, Any] = {
+                "step": self.step, "seconds": round(self.seconds, 1), "lr": round(lr, 8),
+                **{key: round(value, 5) for key, value in self.mean.items()},
+            }  # fmt: skip
+            if self.validation:
+                with uncompiled(self.recipe.compile):
+                    row["validation"] = self.validation.run(network)
+            self.board.add_row(row)
+        if self.validation and self.validation.pairs and drawing:
             with uncompiled(self.recipe.compile):
-                row["validation"] = self.validation.run(self.network)
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(row) + "\n")
+                samples = self.validation.samples(network)
+            title = f"{self.folder.name}: step {self.step} of {self.recipe.steps}"
+            self.board.add_picture(self.step, draw_grid(title, samples))
 
 
 def _is_recipe(saved: Any, recipe: Recipe) -> bool:

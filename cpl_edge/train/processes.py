@@ -10,13 +10,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from cpl_edge.errors import UserError
+from cpl_edge.train.task import Task
+
+if TYPE_CHECKING:
+    from cpl_edge.train.sharding import Shards
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,19 @@ class Processes:
         return DistributedDataParallel(
             module, device_ids=[device] if device.type == "cuda" else None
         )
+
+    def shard(self, task: Task, average: AveragedModel | None) -> Shards | None:
+        """Shard the network and its running mean, where the recipe says so and there are several.
+
+        Args:
+            task: says with ``parallel`` whether to; its network is changed in place.
+            average: the running mean, or None.
+        """
+        if self.count == 1 or task.parallel != "fsdp":
+            return None
+        from cpl_edge.train.sharding import Shards  # loads much of torch.distributed
+
+        return Shards(task, average, self.count)
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over the processes, the same in all of them."""

@@ -9,37 +9,27 @@ from pydantic import ConfigDict, Field, model_validator
 from cpl_edge.data.degradations import KINDS
 from cpl_edge.data.variation import Variation
 from cpl_edge.models.prompts import NegativeWeight
-from cpl_edge.models.student import Part, Prompt, Statistics
 from cpl_edge.recipe import Table, read_toml
+from cpl_edge.train.tables import (
+    Distillation,
+    Momentum,
+    NotNegative,
+    Positive,
+    Shape,
+    Stage,
+    Weight,
+)
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
-Weight = Annotated[float, Field(ge=0)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Stage(Table):
-    """Crop size and batch from a point of the training on.
-
-    Attributes:
-        start: share of the steps after which this stage begins, 0 for the first.
-        crop: side of the crops in pixels that are restored, a multiple of 4 from 16.
-        batch: crops per step, over all processes.
-        context: side of the crop around them that a student's router sees; it costs little, and a
-            photo's strength of haze or darkness cannot be told from a few pixels. 0 for the crop
-            itself.
-    """
-
-    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    crop: Annotated[int, Field(ge=16, multiple_of=4)] = 64
-    batch: Positive = 20
-    context: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _context_holds_crop(self) -> Stage:
-        if self.context and (self.context < self.crop or (self.context - self.crop) % 2):
-            raise ValueError("context must be 0, or crop plus an even number")
-        return self
+__all__ = [
+    "Distillation",
+    "QatRecipe",
+    "Recipe",
+    "Shape",
+    "Stage",
+    "StudentRecipe",
+    "TeacherRecipe",
+    "read_recipe",
+]
 
 
 class Recipe(Table):
@@ -117,38 +107,6 @@ class Recipe(Table):
         return [s for s in self.stages if step >= s.start * self.steps][-1]
 
 
-class Distillation(Table):
-    """What a student learns from a teacher beside the clean images; a weight of 0 leaves it out.
-
-    Attributes:
-        teacher: weights that ``python -m cpl_edge.train`` wrote, or a published file made ours.
-        output: of L1 to the teacher's restoration.
-        frequency: of the difference of the spectra of both restorations.
-        feature: of the difference of both networks' attention maps at half and quarter size.
-        routing: of KL between the teacher's routers and the student's, prompts matched.
-    """
-
-    teacher: str
-    output: Weight = 1.0
-    frequency: Weight = 0.0
-    feature: Weight = 0.0
-    routing: Weight = 0.0
-
-
-class Shape(Table):
-    """Settings of a :class:`~cpl_edge.models.student.StudentConfig`; None leaves the preset's."""
-
-    widths: tuple[Positive, Positive] | None = None
-    blocks: tuple[NotNegative, NotNegative, NotNegative] | None = None
-    levels: Positive | None = None
-    router_widths: tuple[Positive, Positive] | None = None
-    router_hidden: Positive | None = None
-    prompt: Prompt | None = None
-    router: Statistics | None = None
-    prompted: tuple[Part, ...] | None = None
-    rank: NotNegative | None = None
-
-
 class StudentRecipe(Recipe):
     """Everything that decides a student's weights, apart from the images.
 
@@ -164,6 +122,11 @@ class StudentRecipe(Recipe):
             prompts of a degradation, or the ``router`` itself.
         routing_weight: weight of the cross-entropy between router and degradation.
         balance_weight: weight of what keeps the router from selecting few prompts only.
+        negatives: wrong restorations of each image that CPR makes; 0 for no CPR.
+        cpr_weight: of CPR; None for 0.001 / negatives.
+        negative_weight: what a wrong one of ``sparse`` prompts weighs: ``router``, ``selected`` or
+            ``one``; those of a degradation (``levels``) sum to 1 like the right ones.
+        vgg: torchvision's VGG16 state dict for CPR; None for the filter bank.
         distil: what to learn from a teacher; None for nothing.
     """
 
@@ -176,12 +139,18 @@ class StudentRecipe(Recipe):
     selection: Literal["label", "router"] = "label"
     routing_weight: Weight = 0.01
     balance_weight: Weight = 0.0
+    negatives: NotNegative = 0
+    cpr_weight: Weight | None = None
+    negative_weight: NegativeWeight = "router"
+    vgg: str | None = None
     distil: Distillation | None = None
 
     @model_validator(mode="after")
     def _crops_fit_teacher(self) -> StudentRecipe:
         if self.distil:
             _check_crops(self.stages)
+            if self.distil.cache and len(self.stages) > 1:
+                raise ValueError("distil.cache keeps batches of one size: give one stage")
         return self
 
 
@@ -203,6 +172,8 @@ class TeacherRecipe(Recipe):
         negative_weight: what wrong prompts weigh: ``router``, ``selected`` or ``one``.
         batched_negatives: make them in one pass, which is faster and takes more memory.
         vgg: torchvision's VGG16 state dict for CPR; None for the filter bank.
+        parallel: with several processes, whether each holds the whole network (``ddp``) or a part
+            of it (``fsdp``), which takes less memory and more time.
     """
 
     network: Literal["teacher"]
@@ -218,11 +189,12 @@ class TeacherRecipe(Recipe):
     top_k: Positive = 1
     dpa: bool = True
     pdl: bool = True
-    negatives: Annotated[int, Field(ge=0)] = 0
+    negatives: NotNegative = 0
     cpr_weight: float | None = None
     negative_weight: NegativeWeight = "router"
     batched_negatives: bool = True
     vgg: str | None = None
+    parallel: Literal["ddp", "fsdp"] = "ddp"
 
     @model_validator(mode="after")
     def _parts_fit(self) -> TeacherRecipe:
@@ -233,6 +205,10 @@ class TeacherRecipe(Recipe):
             raise ValueError('negatives need sparse prompts: choose prompt = "spm"')
         if self.prompt == "spm" and self.prompts < 2 * self.top_k:
             raise ValueError("prompts must be at least twice top_k")
+        if self.parallel == "fsdp" and self.optimiser == "muon":
+            raise ValueError('"fsdp" cuts the matrices that Muon needs whole: choose "adamw"')
+        if self.parallel == "fsdp" and self.compile == "network":
+            raise ValueError('"fsdp" puts blocks together one by one: choose compile = "blocks"')
         return self
 
 

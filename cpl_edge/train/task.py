@@ -19,6 +19,7 @@ from cpl_edge.losses.reconstruction import RECONSTRUCTION
 from cpl_edge.models.grow import grow
 from cpl_edge.models.student import PromptedBlock, Student, StudentConfig
 from cpl_edge.models.zoo import create_student, load_student, save_student
+from cpl_edge.train.negatives import StudentContrast
 from cpl_edge.train.recipe import Recipe, StudentRecipe
 
 
@@ -44,6 +45,8 @@ class Task(nn.Module):
         block: what ``compile = "blocks"`` compiles.
         compiled: methods that ``compile = "network"`` compiles.
         degradations: what it is trained on.
+        parallel: how several processes share the network: ``ddp``, each has all of it, or
+            ``fsdp``, each has a part.
     """
 
     kind: str
@@ -52,6 +55,7 @@ class Task(nn.Module):
     compiled: tuple[str, ...]
     degradations: tuple[str, ...]
     network: nn.Module
+    parallel: str = "ddp"
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
@@ -102,8 +106,8 @@ def middle_of(x_BCHW: Tensor, crop: int) -> Tensor:
 class StudentTask(Task):
     """A student: the true degradation selects the prompts, the router learns to name it.
 
-    Where the recipe lets the router select, it learns by what its selection restores. Two words
-    of the recipe add to the loss: ``routing_weight`` and ``balance_weight``.
+    Where the recipe lets the router select, it learns by what its selection restores. Three words
+    of the recipe add to the loss: ``routing_weight``, ``balance_weight`` and ``negatives``.
 
     Raises:
         UserError: an unknown preset or shape, or weights or prompts that do not fit the recipe.
@@ -138,12 +142,28 @@ class StudentTask(Task):
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(recipe.trained == "all" or name.startswith("router."))
         self.degradations = self.network.config.degradations
+        self.contrast: StudentContrast | None = None
+        if recipe.negatives:
+            self.contrast = StudentContrast(recipe, self.network.config)
+            published = 0.001 / recipe.negatives
+            self.cpr_weight = published if recipe.cpr_weight is None else recipe.cpr_weight
 
     def forward(
         self, x_BCHW: Tensor, y_BCHW: Tensor, label_B: Tensor, crop: int, generator: Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.learn(x_BCHW, y_BCHW, label_B, crop, generator)[2:]
+
+    def learn(
+        self, x_BCHW: Tensor, y_BCHW: Tensor, label_B: Tensor, crop: int, generator: Generator
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """The middle's restoration and the router's logits, then what :meth:`forward` gives."""
         restored, logits_BSL = self.restore(x_BCHW, label_B, crop)
-        return self.losses(restored, logits_BSL, middle_of(y_BCHW, crop), label_B)
+        total, parts = self.losses(restored, logits_BSL, middle_of(y_BCHW, crop), label_B)
+        if self.contrast:
+            x_BCHW = middle_of(x_BCHW, crop)
+            parts["cpr"] = self.cpr(x_BCHW, restored, logits_BSL, label_B, generator)
+            total = total + self.cpr_weight * parts["cpr"]
+        return restored, logits_BSL, total, parts
 
     def restore(self, x_BCHW: Tensor, label_B: Tensor, crop: int) -> tuple[Tensor, Tensor]:
         """The middle's restoration with the selected prompts, and the router's logits."""
@@ -170,6 +190,26 @@ class StudentTask(Task):
             parts["balance"] = balance(self.network.choices(logits_BSL)[:, 0])
             total = total + self.recipe.balance_weight * parts["balance"]
         return total, parts
+
+    def cpr(
+        self,
+        x_BCHW: Tensor,
+        y_BCHW: Tensor,
+        logits_BSL: Tensor,
+        label_B: Tensor,
+        generator: Generator,
+    ) -> Tensor:
+        """CPR's term for restorations ``y_BCHW`` of ``x_BCHW``, without its weight."""
+        assert self.contrast
+        if self.recipe.selection == "label":
+            selected_B = label_B
+        else:
+            selected_B = self.network.choices(logits_BSL)[:, 0].argmax(-1)
+        with self.autocast(x_BCHW.device):
+            wrong = self.contrast.wrong_restorations(
+                self.network, x_BCHW, logits_BSL, selected_B, generator
+            )
+        return self.contrast.term(y_BCHW, wrong)
 
     def save(self, network: nn.Module, path: Path) -> None:
         assert isinstance(network, Student)

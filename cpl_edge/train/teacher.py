@@ -36,6 +36,7 @@ class TeacherTask(Task):
 
     def __init__(self, recipe: TeacherRecipe) -> None:
         super().__init__(recipe)
+        self.parallel = recipe.parallel
         layout = recipe.layout and find_layout(recipe.layout)
         self.degradations = layout.tasks if layout else recipe.degradations
         with torch.random.fork_rng(devices=[]):

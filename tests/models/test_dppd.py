@@ -105,6 +105,18 @@ def test_prototypes_move_only_while_training_with_gradients():
     assert not torch.equal(prompt.prototypes.directions_NE, before)
 
 
+def test_prototypes_stay_in_float32_where_the_network_runs_in_bfloat16():
+    plain, reduced = site().train(), site().train()
+    x_BCHW = features()
+    plain.probabilities(x_BCHW)
+    with torch.autocast("cpu", torch.bfloat16):
+        p_BN = reduced.probabilities(x_BCHW)
+    assert p_BN.dtype == torch.float32
+    directions_NE = reduced.prototypes.directions_NE
+    torch.testing.assert_close(directions_NE, plain.prototypes.directions_NE, atol=1e-3, rtol=0)
+    assert not torch.equal(directions_NE, site().prototypes.directions_NE)
+
+
 def test_prototypes_are_saved_but_never_learned_by_gradient():
     prompt = site()
     assert "prototypes.directions_NE" in prompt.state_dict()

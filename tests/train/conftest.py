@@ -1,5 +1,11 @@
 """What the tests of teachers, distillation and processes share."""
 
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -39,3 +45,53 @@ def teacher_recipe():
         return TeacherRecipe(**{**plain, **values})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def two_processes():
+    def run(program, *words):
+        """Run a program in two processes that find each other as ``torchrun``'s do."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": "2",
+            "OMP_NUM_THREADS": "1",
+        }
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", program, *words],
+                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        try:
+            errors = [process.communicate(timeout=500)[1] for process in processes]
+        finally:
+            for process in processes:  # one that waits for the other would wait for long
+                process.kill()
+        assert [process.returncode for process in processes] == [0, 0], errors
+
+    return run
+
+
+class BothHalves(ImageBank):
+    """Gives one process what two would get."""
+
+    def degraded(self, kinds, count, size, generator):
+        if not hasattr(self, "other"):
+            self.other = torch.Generator().manual_seed(1_000_003)
+        draw = super().degraded
+        halves = [draw(kinds, count // 2, size, g) for g in (generator, self.other)]
+        return tuple(torch.cat(parts) for parts in zip(*halves, strict=True))
+
+
+@pytest.fixture(scope="session")
+def both_halves():
+    return BothHalves

@@ -5,7 +5,7 @@ import torch
 
 from cpl_edge.data.patches import ImageBank
 from cpl_edge.errors import UserError
-from cpl_edge.models.promptir import Route, create_promptir
+from cpl_edge.models.promptir import create_promptir
 from cpl_edge.models.teachers import save_teacher
 from cpl_edge.train.distil import DistilTask, PromptMatching, attention
 from cpl_edge.train.loop import Trainer
@@ -82,7 +82,7 @@ def test_an_attention_map_has_no_channels_and_no_scale():
 
 
 def routes(index_SB, prompts=5):
-    return [Route(p, p) for p in torch.nn.functional.one_hot(index_SB, prompts).float()]
+    return torch.nn.functional.one_hot(index_SB, prompts).float()
 
 
 def test_prompts_are_matched_whatever_their_order():

@@ -15,6 +15,7 @@ from cpl_edge.train import loop
 from cpl_edge.train.checkpoint import load_checkpoint, save_checkpoint
 from cpl_edge.train.loop import Trainer
 from cpl_edge.train.optimisers import learning_rate
+from cpl_edge.train.processes import Processes
 from cpl_edge.train.recipe import Stage, StudentRecipe
 from cpl_edge.train.task import StudentTask
 from cpl_edge.train.validation import StudentValidation
@@ -36,9 +37,10 @@ def recipe(**values):
 def trainers(image, tmp_path):
     validation = StudentValidation([image[:32, :48]], create_student("nano").config.degradations)
 
-    def make(folder="run", **values):
+    def make(folder="run", tensorboard=False, images_every=0, **values):
         task = StudentTask(recipe(**values))
-        return Trainer(task, ImageBank([image]), validation, tmp_path / folder)
+        bank, place = ImageBank([image]), tmp_path / folder
+        return Trainer(task, bank, validation, place, None, tensorboard, images_every)
 
     return make
 
@@ -231,6 +233,66 @@ def test_a_strangers_checkpoint_is_left_alone(trainer):
     with pytest.raises(UserError, match="not a checkpoint"):
         trainer()
     assert path.read_bytes() == b"hello"
+
+
+# What a person can look at
+
+
+@pytest.mark.parametrize(
+    ("every", "steps"), [(0, []), (None, [2, 4, 6, 8]), (3, [3, 6, 8]), (20, [8])]
+)
+def test_pictures_come_every_so_many_steps_and_at_the_end(trainer, every, steps):
+    one = trainer(images_every=every)
+    one.run()
+    names = sorted(path.name for path in one.folder.glob("images/*"))
+    assert names == [f"step-{step:06d}.jpg" for step in steps]
+
+
+def test_looking_does_not_change_the_weights(trainer):
+    pytest.importorskip("tensorboard", reason="event files are TensorBoard's: cpl-edge[board]")
+    plain, seen = trainer("plain"), trainer("seen", tensorboard=True, images_every=1)
+    plain.run()
+    seen.run(max_minutes=0)
+    assert trainer("seen", tensorboard=True, images_every=3).run()
+    assert_same_run(plain.folder, seen.folder)
+    assert len(list(seen.folder.glob("events.out.tfevents.*"))) == 2
+
+
+def test_a_picture_shows_the_step_and_all_degradations(trainer, monkeypatch):
+    given = []
+    original = loop.draw_grid
+
+    def spy(title, samples):
+        given.append((title, [sample.kind for sample in samples]))
+        return original(title, samples)
+
+    monkeypatch.setattr(loop, "draw_grid", spy)
+    one = trainer(images_every=5, steps=5)
+    one.run()
+    assert given == [("run: step 5 of 5", list(one.task.degradations))]
+
+
+def test_a_finished_run_gets_no_more_logs(trainer):
+    pytest.importorskip("tensorboard", reason="event files are TensorBoard's: cpl-edge[board]")
+    trainer().run()
+    before = sorted(path.name for path in trainer().folder.rglob("*"))
+    assert trainer(tensorboard=True, images_every=1).run()
+    assert sorted(path.name for path in trainer().folder.rglob("*")) == before
+
+
+def test_only_the_first_process_writes_logs(trainer, monkeypatch):
+    one = trainer(images_every=1, steps=2)
+    one.processes = Processes(rank=1)
+    monkeypatch.setattr(one, "save", lambda: None)
+    one.run()
+    assert list(one.folder.iterdir()) == []
+
+
+def test_a_log_that_cannot_be_written_stops_the_run_with_a_reason(trainer):
+    one = trainer()
+    (one.folder / "log.jsonl").mkdir(parents=True)
+    with pytest.raises(CplEdgeError, match=r"cannot write .*log\.jsonl .*make room"):
+        one.run()
 
 
 # What can go wrong

@@ -1,9 +1,4 @@
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,44 +37,12 @@ with join_processes("cpu") as (processes, device):
 """
 
 
-class BothHalves(ImageBank):
-    """Gives one process what two would get."""
-
-    def degraded(self, kinds, count, size, generator):
-        if not hasattr(self, "other"):
-            self.other = torch.Generator().manual_seed(1_000_003)
-        draw = super().degraded
-        halves = [draw(kinds, count // 2, size, g) for g in (generator, self.other)]
-        return tuple(torch.cat(parts) for parts in zip(*halves, strict=True))
-
-
-def test_two_processes_take_the_steps_of_one(photo, tmp_path):
+def test_two_processes_take_the_steps_of_one(photo, tmp_path, two_processes, both_halves):
     np.save(tmp_path / "photo.npy", photo)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     words = [RECIPE.model_dump_json(), str(tmp_path / "photo.npy"), str(tmp_path / "two")]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "OMP_NUM_THREADS": "1",
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, *words],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=200)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    two_processes(WORKER, *words)
 
-    one = Trainer(StudentTask(RECIPE), BothHalves([photo]), None, tmp_path / "one")
+    one = Trainer(StudentTask(RECIPE), both_halves([photo]), None, tmp_path / "one")
     assert one.run()
     mine, theirs = (
         load_student(tmp_path / name / "student.safetensors").state_dict()
