@@ -5,11 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from cpl_edge.quantize.support import PRECISIONS, SUPPORT
+from cpl_edge.quantize.support import PRECISIONS, REMARKS, SUPPORT
 
 
 def show_support() -> None:
-    """Print what is supported, and below it why the rest is not."""
+    """Print what is supported, below it why the rest is not, and what to know of some."""
     console = Console()
     table = Table("target", *PRECISIONS)
     for target, precisions in SUPPORT.items():
@@ -19,3 +19,5 @@ def show_support() -> None:
         for precision, reason in precisions.items():
             if reason:
                 console.print(f"{target} {precision}: {reason}", soft_wrap=True)
+    for (target, precision), remark in REMARKS.items():
+        console.print(f"{target} {precision}: {remark}", soft_wrap=True)

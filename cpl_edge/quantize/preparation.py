@@ -12,10 +12,12 @@ from cpl_edge.quantize.admissible import admissible
 from cpl_edge.quantize.balance import balance
 from cpl_edge.quantize.calibration import Calibration, make_calibration
 from cpl_edge.quantize.checkpoint import Quantized
+from cpl_edge.quantize.correction import correct_biases
 from cpl_edge.quantize.folding import equalise, one_sided
 from cpl_edge.quantize.ranges import Ranges, find_ranges
 from cpl_edge.quantize.recipe import QuantizeRecipe, kept_in_float
 from cpl_edge.quantize.simulation import Simulation
+from cpl_edge.quantize.support import REMARKS
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Quantization:
             "recipe": self.recipe.model_dump(mode="json"),
             "float": ["router", *self.kept],
         }
+        if remark := REMARKS.get((self.recipe.target, self.recipe.precision)):
+            card["remark"] = remark
         if self.calibration is not None:
             card["calibration"] = self.calibration.to_card()
         if self.stored is not None:
@@ -70,7 +74,8 @@ def prepare(
         stored: of the student's file; it decides ranges, and what stays in float.
 
     Returns:
-        A student of the same function, and the rest.
+        A student of the same function, but for biases that correct what rounding shifts where
+        the recipe asks for it; and the rest.
 
     Raises:
         UserError: see :func:`make_calibration` and :func:`kept_in_float`.
@@ -93,20 +98,26 @@ def prepare(
         student = one_sided(student)
     observer = recipe.observer if degradation is None else recipe.pinned_observer
     ranges = admissible(student, find_ranges(student, calibration, observer))
+    if recipe.bias_correction:
+        bits = 16 if recipe.activations == "int16" else 8
+        student = correct_biases(student, calibration, ranges, kept, bits)
     return student, Quantization(recipe, points, kept, ranges, calibration)
 
 
 def _take(
     student: Student, recipe: QuantizeRecipe, points: list[str], stored: Quantized
 ) -> tuple[Student, Quantization]:
-    """What a quantised checkpoint holds; its weights were equalised and balanced before."""
+    """What a quantised checkpoint holds; its weights were folded and corrected before."""
     if recipe.activations != stored.recipe.activations:
         raise UserError(
             f"this student holds ranges for {stored.recipe.activations} activations, and "
             f"{recipe.target} {recipe.precision} takes {recipe.activations}: export the student "
             "that it was made from"
         )
-    own = ("observer", "keep_float", "equalise", "balance", "one_sided", "calibration")
+    own = (
+        *("observer", "keep_float", "equalise", "balance", "one_sided", "bias_correction"),
+        "calibration",
+    )
     recipe = recipe.model_copy(update={key: getattr(stored.recipe, key) for key in own})
     if recipe.one_sided:
         student = one_sided(student)

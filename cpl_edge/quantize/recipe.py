@@ -49,6 +49,7 @@ class QuantizeRecipe(Table):
         equalise: strength of channel equalisation, 0 for none.
         balance: rewrite prompted blocks so that their roundings cost least.
         one_sided: make blocks round only values that are not negative.
+        bias_correction: take the mean error that rounding causes out of the biases.
         calibration: for activations with fixed ranges.
     """
 
@@ -63,6 +64,7 @@ class QuantizeRecipe(Table):
     equalise: float = Field(default=0.0, ge=0, le=1)
     balance: bool = False
     one_sided: bool = False
+    bias_correction: bool = False
     calibration: CalibrationSet = CalibrationSet()
 
     @model_validator(mode="after")
@@ -74,6 +76,13 @@ class QuantizeRecipe(Table):
             raise ValueError(f"no precision {self.precision!r}: {nearest(self.precision, offered)}")
         if reason := offered[self.precision]:
             raise ValueError(f"{self.target} does not do {self.precision}: {reason}")
+        if self.bias_correction and not self.calibrates:
+            raise ValueError(
+                "bias_correction needs crops to measure errors on: leave it out, or give "
+                'activations = "int8" or "int16"'
+            )
+        if self.bias_correction and self.one_sided:
+            raise ValueError("bias_correction and one_sided exclude each other: choose one")
         return self
 
     @property

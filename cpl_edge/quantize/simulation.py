@@ -84,13 +84,14 @@ class Simulation:
         from cpl_edge.quantize.integers import IntegerPass
 
         one_pass = IntegerPass(self, rounding) if integers else FloatPass(self, rounding)
-        return self._restore(one_pass, x_BCHW, w_BSN)
+        return self.execute(one_pass, x_BCHW, w_BSN)
 
     def restore(self, x_BCHW: Tensor, w_BSN: Tensor) -> Tensor:
         """Restore with rounding and gradients."""
-        return self._restore(FloatPass(self, True), x_BCHW, w_BSN)
+        return self.execute(FloatPass(self, True), x_BCHW, w_BSN)
 
-    def _restore(self, run: FloatPass, x_BCHW: Tensor, w_BSN: Tensor) -> Tensor:
+    def execute(self, run: FloatPass, x_BCHW: Tensor, w_BSN: Tensor) -> Tensor:
+        """Restore in an execution of the caller's choice."""
         student, w_BN = self.student, w_BSN[:, 0]
         x = run.given("input", x_BCHW)
         y = run.conv("head", student.head, x, before=unshuffle)
@@ -210,11 +211,13 @@ class FloatPass:
         read, weight = self.read(point, value), conv.weight
         if self.rounds(point):
             weight = round_weights(weight, sharing(point))
-        out = F.conv2d(
-            before(read) if before else read, weight, conv.bias, conv.stride, conv.padding
-        )
+        out = self.convolve(point, conv, before(read) if before else read, weight)
         out = F.relu(out) if relu else out
         return self._made(point, after(out) if after else out, needed)
+
+    def convolve(self, point: str, conv: nn.Conv2d, x_BCHW: Tensor, weight: Tensor) -> Tensor:
+        """A convolution alone, without its ReLU."""
+        return F.conv2d(x_BCHW, weight, conv.bias, conv.stride, conv.padding)
 
     def multiply(self, point: str, a: Value, b: Value, needed: Needed | None = None) -> Value:
         """A product."""

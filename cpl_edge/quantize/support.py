@@ -36,14 +36,11 @@ SUPPORT: dict[str, dict[str, str]] = {
         "p8": "",
         "p6": "",
         "p4": "",
-        "w8a8": (
-            "int8 activations pay from A17 Pro and M4 on, and calibrating them needs macOS; "
-            "nearest: --precision w8"
-        ),
-        "w8a16": "Core ML has no 16-bit integer activations; nearest: --precision w8",
+        "w8a8": "",
+        "w8a16": "Core ML has no 16-bit integer activations; nearest: --precision w8a8",
         "mixed": (
-            "only weights could be mixed: name modules in keep_float of a w8 recipe; "
-            "nearest: --precision w8"
+            "name the modules that stay in fp16 in keep_float of a w8a8 or w8 recipe; "
+            "nearest: --precision w8a8"
         ),
     },
     "litert": {
@@ -75,3 +72,11 @@ SUPPORT: dict[str, dict[str, str]] = {
     },
 }
 """Target -> precision -> "" if it is supported, else why not and what is nearest."""
+
+REMARKS: dict[tuple[str, str], str] = {
+    ("coreml", "w8a8"): (
+        "int8 activations pay on the Neural Engine of A17 Pro, M4 and later; not measured there"
+    ),
+    ("litert", "w8a16"): "closest to float, slow on CPUs",
+}
+"""What is supported, but not good for everything: target and precision -> what to know."""

@@ -25,21 +25,28 @@ def main(
     ] = "s",
     crops: Annotated[bool, typer.Option(help="Show crops, which takes seconds.")] = True,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads for the crops.")] = 2,
+    builds: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the table of builds alone here, as Markdown."),
+    ] = None,
     json_path: Json = None,
     debug: Debug = False,
 ) -> None:
     """Write a self-contained HTML page and its Markdown twin from committed results."""
     from cpl_edge.errors import CplEdgeError
-    from cpl_edge.report.make import make_report
+    from cpl_edge.report.make import make_builds, make_report
     from cpl_edge.shipped import shipped_folder
 
-    made = make_report(
-        results or shipped_folder("benchmarks") / "results",
-        weights or shipped_folder("weights"),
-        out,
-        model if crops else None,
-        threads,
-    )
+    results = results or shipped_folder("benchmarks") / "results"
+    weights = weights or shipped_folder("weights")
+    if builds is not None:
+        problems = make_builds(results, weights, builds)
+        print(f"{builds}: {builds.stat().st_size / 1e3:.0f} kB")
+        write_json(json_path, {"markdown": builds.name, "problems": problems})
+        if problems:
+            raise CplEdgeError("the table lacks these files: " + "; ".join(problems))
+        return
+    made = make_report(results, weights, out, model if crops else None, threads)
     for path in (made.html, made.markdown):
         print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
     for line in made.regressions:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cpl_edge import __version__
 from cpl_edge.errors import MissingExtra, UserError
+from cpl_edge.report.builds_table import builds_document
 from cpl_edge.report.document import Crop, Document
 from cpl_edge.report.html import to_html
 from cpl_edge.report.markdown import to_markdown
@@ -89,6 +90,29 @@ def make_report(
         tuple(found.problems),
         tuple(regressions(found)),
     )
+
+
+def make_builds(results: Path, weights: Path, out: Path) -> list[str]:
+    """Write the table of builds.
+
+    Args:
+        results: folder of JSON results.
+        weights: folder of the students' cards.
+        out: Markdown file, replaced if it exists.
+
+    Returns:
+        One line for each file that could not be used.
+
+    Raises:
+        UserError: no folder of results, or ``out`` cannot be written.
+    """
+    found = read_results(results, weights)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _write(out, to_markdown(builds_document(found)))
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}") from error
+    return found.problems
 
 
 def assemble(found: Results, crops: tuple[Crop, ...] = (), reason: str = "") -> Document:

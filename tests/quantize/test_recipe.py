@@ -31,7 +31,17 @@ def test_shipped_recipes_are_named_after_what_they_make():
         ("crops = 2", "crops = 0", "calibration.crops: Input should be greater than or equal to 1"),
         ('"litert"', '"litrt"', "no target 'litrt': did you mean 'litert'?"),
         ('"w8a8"', '"w8a9"', "no precision 'w8a9': did you mean 'w8a8'?"),
-        ('"litert"', '"coreml"', "coreml does not do w8a8: int8 activations pay from A17 Pro"),
+        ('"w8a8"', '"p4"', "litert does not do p4: only Core ML reads palettes of weights"),
+        (
+            '"int8"\nkeep',
+            '"float"\nbias_correction = true\nkeep',
+            "needs crops to measure errors on",
+        ),
+        (
+            "keep_float",
+            "bias_correction = true\none_sided = true\nkeep_float",
+            "exclude each other",
+        ),
         ('weights = "int8"', 'weights = "int4"', "weights: Input should be 'fp16', 'int8'"),
         ('"litert"', '"litert', "is not TOML"),
     ],

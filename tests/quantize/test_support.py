@@ -1,5 +1,5 @@
 from cpl_edge.quantize.recipe import KIND
-from cpl_edge.quantize.support import PRECISIONS, SUPPORT
+from cpl_edge.quantize.support import PRECISIONS, REMARKS, SUPPORT
 from cpl_edge.shipped import shipped_names
 
 
@@ -18,3 +18,9 @@ def test_whatever_is_supported_has_a_recipe():
         supported = {precision for precision, reason in precisions.items() if not reason}
         made = supported - converted - ({"fp16"} if target == "coreml" else set())
         assert {f"{target}-{precision}" for precision in made} <= names
+
+
+def test_remarks_are_about_what_is_supported():
+    for target, precision in REMARKS:
+        assert SUPPORT[target][precision] == ""
+    assert "A17 Pro" in REMARKS["coreml", "w8a8"]

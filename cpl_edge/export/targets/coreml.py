@@ -22,6 +22,7 @@ import torch
 from cpl_edge.export.program import Program
 from cpl_edge.export.targets.target import Inspection, Target
 from cpl_edge.quantize.coreml import compress, site
+from cpl_edge.quantize.coreml_activations import round_inputs
 from cpl_edge.runtimes.info import KEY
 from cpl_edge.runtimes.mil_program import read_package
 
@@ -58,6 +59,8 @@ class CoreML(Target):
                 model = self._convert(program, name)
                 if program.quantization is not None and name != "route":
                     how = program.quantization
+                    if how.ranges:
+                        model = round_inputs(model, how)
                     model = compress(model, how.recipe, how.kept)
                 model.save(part)
                 functions.add_function(part, "main", name)

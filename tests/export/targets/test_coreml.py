@@ -3,6 +3,7 @@
 import platform
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import coremltools as ct
 import numpy as np
@@ -10,15 +11,17 @@ import pytest
 import torch
 from coremltools.converters.mil.frontend.milproto.load import load
 
+from cpl_edge.export.build import describe
 from cpl_edge.export.core_ml import core_ml
 from cpl_edge.export.crops import make_crops
 from cpl_edge.export.gate import Build
-from cpl_edge.export.gates import EXECUTED, saved_weights
+from cpl_edge.export.gates import EXECUTED, lowered, saved_weights
 from cpl_edge.export.program import make_program
 from cpl_edge.export.recipe import read_recipes
 from cpl_edge.export.targets import TARGETS
 from cpl_edge.export.targets.coreml import interface, metadata, missing_weights
 from cpl_edge.quantize.preparation import prepare
+from cpl_edge.quantize.recipe import CalibrationSet
 from cpl_edge.runtimes import ModelInfo, open_runtime
 from cpl_edge.runtimes.mil import Mil
 from cpl_edge.runtimes.mil_program import read_package
@@ -26,7 +29,7 @@ from cpl_edge.runtimes.mil_program import read_package
 off_a_mac = pytest.mark.skipif(platform.system() == "Darwin", reason="Core ML runs here")
 
 
-@pytest.fixture(scope="module", params=["fp32", "fp16", "w8"])
+@pytest.fixture(scope="module", params=["fp32", "fp16", "w8", "w8a8"])
 def outcome(request, exported):
     return exported("coreml", precision=request.param)
 
@@ -46,6 +49,8 @@ def test_gates_run_in_the_reference_evaluator_and_the_card_says_so(outcome):
     assert all(states.values())
     card = outcome.card
     assert card["executed"] == "evaluated by the reference evaluator, not by Core ML"
+    if card["recipe"]["precision"] == "w8a8":
+        assert "A17 Pro" in card["quantization"]["remark"]
     assert "latency_ms" not in card  # those of the evaluator say nothing about Core ML
     assert set(card["quality"]) == {"noise", "blur", "rain", "haze", "lowlight"}
 
@@ -152,8 +157,11 @@ def test_operators_are_native(outcome):
     precision = outcome.card["recipe"]["precision"]
     assert ("cast" in operators["restore"]) == (precision != "fp32")
     name = "constexpr_blockwise_shift_scale"
-    # All weights but the head's, which the recipe keeps in float.
-    assert operators["restore"].get(name, 0) == 9 * (precision == "w8")
+    # All weights but those of the modules that the recipes keep in float.
+    assert operators["restore"].get(name, 0) == {"w8": 9, "w8a8": 7}.get(precision, 0)
+    for pair in ("quantize", "dequantize"):
+        assert operators["restore"].get(pair, 0) == 7 * (precision == "w8a8")
+        assert pair not in operators["route"]
     assert name not in operators["route"]
     assert "cast" not in operators["route"]  # the router is fp32 throughout
 
@@ -161,11 +169,11 @@ def test_operators_are_native(outcome):
 def test_a_changed_weight_is_found(path, outcome, student):
     info = ModelInfo.from_json(metadata(path), "model")
     (recipe,) = read_recipes("coreml", precision=info.precision)
-    how = recipe.quantization
-    program = replace(
-        make_program(student, info, TARGETS["coreml"].swaps),
-        quantization=None if how is None else prepare(student, how, (64, 72))[1],
-    )
+    how, quantization = recipe.quantization, None
+    if how is not None:
+        student, quantization = prepare(student, how, (64, 72))
+    program = make_program(student, info, TARGETS["coreml"].swaps)
+    program = replace(program, quantization=quantization)
     assert missing_weights(path, program) == []
     if how is None:
         program.lowered.down.weight[0, 0, 0, 0] += 0.1
@@ -175,6 +183,24 @@ def test_a_changed_weight_is_found(path, outcome, student):
     result = saved_weights(Build(recipe, TARGETS["coreml"], student, program, path, []))
     assert (result.passed, result.figure) == (False, 2)
     assert "restore: down.weight" in result.why
+
+
+@pytest.mark.parametrize("corrects", [False, True])
+def test_corrected_biases_are_reported_and_other_changes_refused(student, tmp_path, corrects):
+    (recipe,) = read_recipes("coreml", precision="w8a8", size="64x72")
+    info = describe(recipe, TARGETS["coreml"], student, Path(__file__))
+    changes = {"bias_correction": corrects, "calibration": CalibrationSet(crops=1)}
+    how = recipe.quantization.model_copy(update=changes)
+    deployed, quantization = prepare(student, how, (64, 72))
+    program = make_program(deployed, info, TARGETS["coreml"].swaps)
+    if not corrects:
+        program.lowered.tail[0].bias.add_(0.01)
+    program = replace(program, quantization=quantization)
+    crops = make_crops(student.config.degradations, (64, 72))[:1]
+    result = lowered(Build(recipe, TARGETS["coreml"], student, program, tmp_path, crops))
+    assert result.figure > 1e-4
+    assert (result.passed, result.limit) == ((True, None) if corrects else (False, 1e-4))
+    assert ("biases are corrected" in result.why) == corrects
 
 
 def test_weights_are_stored_once(path, outcome, student):
