@@ -6,7 +6,7 @@ import pytest
 from cpl_edge.data.images import read_photo, write_photo
 from cpl_edge.errors import UserError
 from cpl_edge.restore.__main__ import main
-from cpl_edge.restore.passes import PassesRestorer
+from cpl_edge.restore.passes import SURE, PassesRestorer
 from cpl_edge.restore.restorer import Restorer
 
 
@@ -23,7 +23,7 @@ BRIGHT = np.full((70, 60, 3), 240, np.uint8)  # 80 after rain, 106 after noise
 )
 def test_each_pass_selects_for_what_the_one_before_left(stub, most, then, value):
     runtime = stub(dim)
-    restored = PassesRestorer(Restorer(runtime), most).restore(BRIGHT)
+    restored = PassesRestorer(Restorer(runtime), most, sure=0.5).restore(BRIGHT)
     assert (restored.degradation, restored.then) == ("rain", then)
     assert (restored.image_HWC == value).all()
     calls = [name for name, _ in runtime.calls]
@@ -35,19 +35,28 @@ def test_what_was_restored_is_not_restored_again(stub):
     """Dark photos stay noisy to this router: one pass, whatever may follow."""
     runtime = stub(dim)
     dark = np.full((32, 24, 3), 30, np.uint8)
-    restored = PassesRestorer(Restorer(runtime), 5).restore(dark)
+    restored = PassesRestorer(Restorer(runtime), 5, sure=0.0).restore(dark)
     assert (restored.degradation, restored.then, restored.image_HWC.max()) == ("noise", (), 56)
 
 
+def test_another_pass_takes_a_router_that_is_sure(stub):
+    """After rain this router is 55 % sure of noise."""
+    for sure, then in ((0.5, ("noise",)), (0.6, ()), (SURE, ())):
+        restored = PassesRestorer(Restorer(stub(dim)), 2, sure).restore(BRIGHT)
+        assert (restored.degradation, restored.then) == ("rain", then)
+
+
 def test_floats_are_not_rounded_between_passes(stub):
-    restored = PassesRestorer(Restorer(stub(dim)), 3).restore_float(BRIGHT)
+    restored = PassesRestorer(Restorer(stub(dim)), 3, sure=0.0).restore_float(BRIGHT)
     assert restored.image_HWC.dtype == np.float32
     np.testing.assert_allclose(restored.image_HWC, 240 / 255 / 3 + 0.1, atol=1e-6)
 
 
 def test_progress_ends_where_it_said(stub):
     told = []
-    PassesRestorer(Restorer(stub(dim)), 4).restore(BRIGHT, progress=lambda *n: told.append(n))
+    PassesRestorer(Restorer(stub(dim)), 4, sure=0.0).restore(
+        BRIGHT, progress=lambda *n: told.append(n)
+    )
     done, totals = zip(*told, strict=True)
     assert len(set(totals)) == 1
     assert list(done) == sorted(set(done))
@@ -55,7 +64,7 @@ def test_progress_ends_where_it_said(stub):
 
 
 def test_time_counts_every_pass(stub):
-    seconds = PassesRestorer(Restorer(stub(dim)), 2).restore(BRIGHT).seconds
+    seconds = PassesRestorer(Restorer(stub(dim)), 2, sure=0.0).restore(BRIGHT).seconds
     assert seconds.total >= seconds.network + seconds.route + seconds.packing > 0
 
 
