@@ -67,7 +67,7 @@ def card(name):
 
 def test_every_shipped_student_has_a_line():
     shipped = {path.stem for path in (ROOT / "weights").glob("*.safetensors")}
-    assert {row[0] for row in students()} == shipped == {"nano", "s", "s-photos"}
+    assert {row[0] for row in students()} == shipped == {"nano", "s", "s-photos", "m"}
 
 
 @pytest.mark.parametrize("row", students(), ids=lambda row: row[0])
@@ -84,3 +84,18 @@ def test_a_students_line_is_what_was_measured(row):
         f"{measured(name, 'unseen')['noise 25 as jpeg q88']['psnr_after']:.2f}",
         f"{measured(name, 'clean')['photo']['psnr_after']:.1f}",
     ]
+
+
+PASSES = re.compile(r"\| (\w+ \+ \w+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|")
+
+
+def test_what_several_passes_give_is_what_was_measured():
+    shown = PASSES.findall((ROOT / "README.md").read_text("utf-8"))
+    one, three = measured("m", "composite"), measured("m", "composite-3-passes")
+    assert [row[0] for row in shown] == list(one)
+    for label, *figures in shown:
+        assert figures == [
+            f"{one[label]['psnr_before']:.2f}",
+            f"{one[label]['psnr_after']:.2f}",
+            f"{three[label]['psnr_after']:.2f}",
+        ]
