@@ -278,9 +278,14 @@ class CandidateFigures(Part):
 
     condition: str
     input: float
-    routed: float
+    routed: float | None = None
     told: float | None = None
     right: float | None = None
+
+    @property
+    def psnr(self) -> float | None:
+        """Routed by itself; told the degradation where its router learned nothing."""
+        return self.told if self.routed is None else self.routed
 
 
 class CandidateRun(Part):

@@ -141,7 +141,7 @@ def _ms(run: CandidateRun, target: str) -> float | None:
 
 
 def _psnr(run: CandidateRun, labels: Sequence[str]) -> float | None:
-    values = [f.routed for f in run.figures if f.condition in labels]
+    values = [f.psnr for f in run.figures if f.condition in labels and f.psnr is not None]
     return mean(values) if values else None
 
 

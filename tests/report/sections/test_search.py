@@ -23,3 +23,15 @@ def test_cost_is_macs_where_nothing_was_timed(found, words_of):
 
 def test_without_a_search_the_command_is_told(words_of):
     assert "python -m cpl_edge.search" in words_of(search(Results()))
+
+
+def test_a_router_that_learned_nothing_is_told_the_degradation(found, rows_of):
+    item = found.searches[0]
+    figures = [f.model_dump() | {"routed": None, "told": 31.0} for f in item.value.runs[0].figures]
+    told = type(item.value.runs[0]).model_validate(
+        item.value.runs[0].model_dump() | {"candidate": "oracle", "figures": figures}
+    )
+    value = item.value.model_copy(update={"runs": (*item.value.runs, told)})
+    found.searches = [type(item)(item.file, value)]
+    *_, oracle = rows_of(search(found), "search-prompts: candidates")
+    assert (oracle["candidate"], oracle["mean seen, dB"]) == ("oracle", "31.00")
