@@ -13,6 +13,8 @@ from cpl_edge.benchmark.schema import LatencyRun, Row
 from cpl_edge.errors import UserError
 from cpl_edge.recipe import nearest
 
+_CORES = 0.75  # of as many cores as threads; a virtual machine may lack some for hours
+
 
 @dataclass(frozen=True)
 class Change:
@@ -77,17 +79,26 @@ def compare(
         elif not a.rounds_ms or not b.rounds_ms:
             verdict = f"not measured: {b.refused or a.refused}"
         else:
+            others = [_row(run, name, row.threads) for run, row in ((second, b), (first, a))]
             groups = [
-                round_ratios(row.rounds_ms, _row(run, name, row.threads).rounds_ms)
-                for run, row in ((second, b), (first, a))
+                round_ratios(row.rounds_ms, other.rounds_ms)
+                for row, other in zip((b, a), others, strict=True)
             ]
-            if not all(len(group) for group in groups):
+            if _cores_worked(others[0]) != _cores_worked(others[1]):
+                verdict = "not comparable: all cores worked in one of the runs only"
+            elif not all(len(group) for group in groups):
                 verdict = f"no round in common with {name}"
             else:
                 found = interval(*groups)
                 verdict = _verdict(found, threshold)
         changes.append(Change(*key, found, verdict))
     return changes
+
+
+def _cores_worked(reference: Row) -> bool:
+    """Whether all threads had a core; a small network gains less by a second one than a large."""
+    worked = reference.cpu_over_wall
+    return worked is None or worked >= _CORES * reference.threads
 
 
 def _verdict(found: Interval, threshold: float) -> str:

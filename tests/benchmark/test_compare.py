@@ -43,6 +43,33 @@ def test_verdicts(latency_run, rounds, verdict):
     assert change.is_regression == (verdict == "slower")
 
 
+def with_cores(run, threads, worked):
+    """The same run, in which that share of the cores worked at so many threads."""
+    rows = tuple(
+        row.model_copy(update={"cpu_over_wall": worked * row.threads})
+        if row.threads == threads
+        else row
+        for row in run.rows
+    )
+    return run.model_copy(update={"rows": rows})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (0.5, 0.98, "not comparable: all cores worked in one of the runs only"),
+        (0.97, 0.98, "slower"),
+        (0.5, 0.52, "slower"),
+    ],
+)
+def test_a_core_that_was_missing_is_no_regression(latency_run, before, after, verdict):
+    old = with_cores(latency_run({"peer": PEER, "s": S}, threads=(1, 2)), 2, before)
+    new = latency_run({"peer": PEER, "s": scaled(S, 1.5)}, threads=(1, 2))
+    one, two = compare(old, with_cores(new, 2, after), 1.05)
+    assert (one.verdict, two.verdict) == ("slower", verdict)
+    assert (two.found is None) == (verdict != "slower")
+
+
 def test_rows_of_one_run_alone_are_told(latency_run):
     old = latency_run({"peer": PEER, "s": S, "gone": S})
     new = latency_run({"peer": PEER, "s": S, "fresh": S})
