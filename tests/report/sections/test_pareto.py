@@ -38,3 +38,12 @@ def test_nothing_to_weigh_is_said(words_of):
     words = words_of(pareto(Results()))
     assert "On a whole suite: not measured" in words
     assert "On the crops of the gates: not measured" in words
+
+
+def test_of_several_suites_the_synthetic_one_is_shown(found, rows_of):
+    for item in list(found.evaluations):
+        suite = item.value.suite.model_copy(update={"name": "synthetic"})
+        copied = item.value.model_copy(update={"suite": suite})
+        found.evaluations.append(type(item)(f"synthetic-{item.file}", copied))
+    rows = rows_of(pareto(found), "Quality on synthetic against latency: the points")
+    assert len(rows) == 2
