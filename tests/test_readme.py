@@ -99,3 +99,34 @@ def test_what_several_passes_give_is_what_was_measured():
             f"{one[label]['psnr_after']:.2f}",
             f"{three[label]['psnr_after']:.2f}",
         ]
+
+
+TIMED = {
+    "LiteRT fp32": "s-litert-fp32-auto",
+    "ExecuTorch fp32": "s-executorch-fp32-auto",
+    "ONNX Runtime fp32": "s-onnx-fp32-auto",
+    "LiteRT fp16": "s-litert-fp16-auto",
+    "LiteRT w8": "s-litert-w8-auto",
+    "LiteRT w8a8, pinned to noise": "s-litert-w8a8-pinned-noise",
+    "LiteRT fp32, `m`": "m-litert-fp32-auto",
+    "LiteRT fp32, `nano`": "nano-litert-fp32-auto",
+}
+BUILD = re.compile(r"\| ([^|]+) \| [\d.]+ MB \| [^|]+ \| ([\d.]+) \| ([\d.]+) \| (\d+) \|")
+
+
+def test_times_are_those_of_the_run_that_is_named():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (file,) = set(re.findall(r"benchmarks/results/(latency-[\w-]+\.json)", readme))
+    run = json.loads((RESULTS / file).read_text("utf-8"))
+    p50 = {(row["name"], row["threads"]): row["p50_ms"] for row in run["rows"]}
+    times = {
+        row["b"]: row["ratio"]
+        for row in run["ratios"]
+        if (row["a"], row["threads"]) == ("promptir", 1)
+    }
+    shown = BUILD.findall(readme)
+    assert {label for label, *_ in shown} == set(TIMED)
+    for label, *figures in shown:
+        name = TIMED[label]
+        expected = [f"{p50[name, 1]:.1f}", f"{p50[name, 2]:.1f}", f"{times[name]:.0f}"]
+        assert figures == expected, label
