@@ -130,3 +130,11 @@ def test_times_are_those_of_the_run_that_is_named():
         name = TIMED[label]
         expected = [f"{p50[name, 1]:.1f}", f"{p50[name, 2]:.1f}", f"{times[name]:.0f}"]
         assert figures == expected, label
+
+
+def test_other_builds_on_cbsd68_are_what_was_measured():
+    readme = (ROOT / "README.md").read_text("utf-8").replace("**", "")
+    for name in ("s-litert-fp16-auto", "s-litert-w8-auto", "s-litert-w8a8-pinned-noise"):
+        result = json.loads((RESULTS / f"{name}-cbsd68.json").read_text("utf-8"))
+        assert result["model"]["digest"] == card("s")["digest"]
+        assert " / ".join(f"{row['psnr_after']:.2f}" for row in result["summary"]) in readme
