@@ -33,8 +33,8 @@ class Evaluation:
         limit: images a degradation, as asked for on top of the suite's own; 0 for all.
         rows: images, degradation by degradation.
         summaries: degradations.
-        passes: how often an image was restored at most.
         notes: where the suite had to be changed for the images at hand, a line each.
+        passes: how often an image was restored at most.
     """
 
     suite: Suite
@@ -45,8 +45,8 @@ class Evaluation:
     limit: int
     rows: tuple[Row, ...]
     summaries: tuple[Summary, ...]
-    passes: int = 1
     notes: tuple[str, ...] = ()
+    passes: int = 1
 
 
 def evaluate(
@@ -101,8 +101,8 @@ def evaluate(
         limit,
         tuple(rows),
         tuple(summaries),
-        passes,
         notes,
+        passes,
     )
 
 
