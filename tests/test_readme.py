@@ -134,7 +134,8 @@ def test_times_are_those_of_the_run_that_is_named():
 
 def test_other_builds_on_cbsd68_are_what_was_measured():
     readme = (ROOT / "README.md").read_text("utf-8").replace("**", "")
-    for name in ("s-litert-fp16-auto", "s-litert-w8-auto", "s-litert-w8a8-pinned-noise"):
+    pinned = ("s-litert-fp32-pinned-noise", "s-litert-w8a8-pinned-noise")
+    for name in ("s-litert-fp16-auto", "s-litert-w8-auto", *pinned):
         result = json.loads((RESULTS / f"{name}-cbsd68.json").read_text("utf-8"))
         assert result["model"]["digest"] == card("s")["digest"]
         assert " / ".join(f"{row['psnr_after']:.2f}" for row in result["summary"]) in readme
