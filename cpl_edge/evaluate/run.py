@@ -12,7 +12,7 @@ from cpl_edge.errors import UserError
 from cpl_edge.evaluate.rows import Row, Summary, measure, summarise
 from cpl_edge.evaluate.samples import available, find_samples
 from cpl_edge.evaluate.suites import Suite, load_suite
-from cpl_edge.restore.passes import SURE, PassesRestorer
+from cpl_edge.restore.passes import in_passes
 from cpl_edge.restore.restorer import AUTO, Restorer
 from cpl_edge.runtimes.info import ModelInfo
 from cpl_edge.runtimes.protocol import find_model, open_runtime
@@ -82,8 +82,7 @@ def evaluate(
         info = runtime.info
         known = info.degradations if info.pinned is None else (info.pinned,)
         tell = [told(degradation, s.degradation.degradation, known) for s in samples]
-        once = Restorer(runtime)
-        restorer = PassesRestorer(once, passes, SURE) if passes > 1 else once
+        restorer = in_passes(Restorer(runtime), passes)
         for choice in tell:
             restorer.check(choice)
         rows = [

@@ -61,7 +61,7 @@ def main(
     from cpl_edge.errors import CplEdgeError
     from cpl_edge.restore.batch import Done, restore_files
     from cpl_edge.restore.files import plan
-    from cpl_edge.restore.passes import PassesRestorer
+    from cpl_edge.restore.passes import in_passes
     from cpl_edge.restore.progress import TileBar
     from cpl_edge.restore.restorer import Restorer
     from cpl_edge.runtimes import find_model, open_runtime
@@ -75,9 +75,8 @@ def main(
         closing(open_runtime(path, threads, runtime)) as opened,
         TileBar(len(todo.jobs), console) as bar,
     ):
-        restorer = Restorer(opened)
         outcomes = restore_files(
-            PassesRestorer(restorer, passes) if passes > 1 else restorer,
+            in_passes(Restorer(opened), passes),
             todo,
             degradation=degradation,
             overwrite=overwrite,

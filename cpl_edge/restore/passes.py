@@ -20,8 +20,8 @@ from cpl_edge.restore.restorer import AUTO, Progress, Restorer, as_float
 from cpl_edge.runtimes.protocol import FloatArray
 
 SURE = 0.8
-"""How certain the router must be for another pass. Chosen by hand, with student m on eight photos of
-CBSD68; what it costs and gains is measured by ``evaluate --passes``."""
+"""How certain the router must be for another pass. Chosen by hand, with student m on eight photos
+of CBSD68; what it costs and gains is measured by ``evaluate --passes``."""
 
 
 class PassesRestorer:
@@ -88,6 +88,14 @@ class PassesRestorer:
     ) -> Restored:
         """Restore without rounding; see :meth:`Restorer.restore_float`."""
         return self.restore(as_float(image_HWC), degradation)
+
+
+def in_passes(restorer: Restorer, most: int) -> Restorer | PassesRestorer:
+    """The restorer itself where one pass is asked for, else one of several.
+
+    Args and errors as :class:`PassesRestorer`.
+    """
+    return PassesRestorer(restorer, most, SURE) if most > 1 else restorer
 
 
 class _Told:

@@ -115,7 +115,7 @@ def test_passes_are_counted_and_named(student, data, monkeypatch):
         return routing.forced(logits_SL, degradations, levels, next(turn) % 2)
 
     monkeypatch.setattr("cpl_edge.restore.restorer.routing.select", noise_then_blur)
-    monkeypatch.setattr("cpl_edge.evaluate.run.SURE", 0.0)
+    monkeypatch.setattr("cpl_edge.restore.passes.SURE", 0.0)
     often = evaluate(suite, student, data, limit=1, passes=5)
     assert [(row.selected, row.then) for row in often.rows] == [
         ("noise", ("blur",)),
