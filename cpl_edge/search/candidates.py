@@ -1,8 +1,8 @@
 """Lists of candidates, written as TOML: what is compared, on which budget, and how it is measured.
 
 A list is a file ``benchmarks/search-*.toml``, or any ``.toml`` file of the user; docs/search.md
-explains the keys. A candidate is a student's training recipe that differs in a few words from the
-list's own.
+explains the keys. A candidate is a training recipe, of a student or of a teacher, that differs in a
+few words from the list's own.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from cpl_edge.data.degradations import KINDS
 from cpl_edge.recipe import Table, explain, nearest, read_toml
-from cpl_edge.train.recipe import StudentRecipe
+from cpl_edge.train.recipe import StudentRecipe, TeacherRecipe
 
 Seeds = Annotated[tuple[int, ...], Field(min_length=1)]
-SHARED = ("steps", "folders", "layout", "holdout")
-"""Words of a recipe that all candidates have in common: budget and images."""
+SHARED = ("network", "steps", "folders", "layout", "holdout")
+"""Words of a recipe that all candidates have in common: kind of network, budget and images."""
+RECIPES: dict[str, type[StudentRecipe] | type[TeacherRecipe]] = {
+    "student": StudentRecipe,
+    "teacher": TeacherRecipe,
+}
 
 
 class Condition(Table):
@@ -59,7 +63,7 @@ class Candidate(Table):
     Attributes:
         name: unique in the list; run folders are called after it.
         about: what it is, for the reader of the table.
-        recipe: words of a student's recipe instead of the list's; ``shape`` is merged with it.
+        recipe: words of a recipe instead of the list's; ``shape`` is merged with it.
         seeds: instead of the list's.
     """
 
@@ -74,7 +78,7 @@ class Planned:
     """One training: a candidate with one seed."""
 
     candidate: str
-    recipe: StudentRecipe
+    recipe: StudentRecipe | TeacherRecipe
 
     @property
     def name(self) -> str:
@@ -92,7 +96,8 @@ class CandidateList(Table):
             before any is with the second.
         images: how many of the held-out images are measured; 0 takes all.
         side: of the crop from the middle of each in pixels, a multiple of 16.
-        recipe: words of a student's recipe that all candidates share.
+        recipe: words of a recipe that all candidates share; a student's unless its ``network`` is
+            ``teacher``.
         conditions: how the crops are degraded.
         candidates: what is compared.
     """
@@ -129,7 +134,7 @@ class CandidateList(Table):
         return self
 
     @property
-    def shared(self) -> StudentRecipe:
+    def shared(self) -> StudentRecipe | TeacherRecipe:
         """What the candidates have in common."""
         return self._recipe("[recipe]", {}, self.seeds[0])
 
@@ -144,7 +149,13 @@ class CandidateList(Table):
             if turn < len(seeds)
         ]
 
-    def _recipe(self, place: str, words: dict[str, Any], seed: int) -> StudentRecipe:
+    def _recipe(
+        self, place: str, words: dict[str, Any], seed: int
+    ) -> StudentRecipe | TeacherRecipe:
+        network = self.recipe.get("network", "student")
+        if network not in RECIPES:
+            raise ValueError(f"[recipe]: no network {network!r}: {nearest(str(network), RECIPES)}")
+        kind = RECIPES[network]
         for own in (self.recipe, words):
             if "seed" in own:
                 raise ValueError(f"{place}: seeds are given by 'seeds', not in a recipe")
@@ -152,9 +163,9 @@ class CandidateList(Table):
         if "shape" in self.recipe and isinstance(words.get("shape"), dict):
             values["shape"] = {**self.recipe["shape"], **words["shape"]}
         try:
-            recipe = StudentRecipe.model_validate_json(json.dumps(values, default=str))
+            recipe = kind.model_validate_json(json.dumps(values, default=str))
         except ValidationError as error:
-            raise ValueError(f"{place}: {explain(error, StudentRecipe)}") from None
+            raise ValueError(f"{place}: {explain(error, kind)}") from None
         # A quarter, a half, three quarters and the end: what rank agreement is told by.
         return recipe.model_copy(update={"validate_every": max(1, recipe.steps // 4)})
 

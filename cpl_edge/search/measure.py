@@ -1,6 +1,9 @@
 """The held-out crops of a search, degraded once with fixed seeds, and what a student does to them.
 
-Every candidate sees the same pixels. Legend: B crops, D degradations, M levels, N prompts.
+Every candidate sees the same pixels. Wrong prompts are the next ones in the order of those that
+are chosen among: they stand for any others, and every image gets the same share of each.
+
+Legend: B crops, D degradations, M levels, N prompts.
 """
 
 from __future__ import annotations
@@ -113,7 +116,9 @@ def measure(student: Student, crops: Crops, named: bool = True, routes: bool = T
     kind = crops.condition.degradation
     index = kinds.index(kind) if kind in kinds else None
     forced = student.config.prompt == "levels"
-    figures: dict[str, list[Tensor]] = {"input": [], "routed": [], "told": [], "best": []}
+    figures: dict[str, list[Tensor]] = {
+        "input": [], "routed": [], "told": [], "best": [], "wrong": []
+    }  # fmt: skip
     weights, right = [], []
     for x_BCHW, y_BCHW in crops.batches():
         logits_BSL = student.logits(x_BCHW)
@@ -127,6 +132,12 @@ def measure(student: Student, crops: Crops, named: bool = True, routes: bool = T
                 for d in ([index] if index is not None else range(len(kinds)))
             ]
             figures["told" if index is not None else "best"].append(torch.stack(of_D).amax(0))
+        if forced and index is not None:
+            wrong = (index + 1) % len(kinds)
+            figures["wrong"].append(_told(student, x_BCHW, y_BCHW, logits_BSL, wrong))
+        elif student.config.prompt == "sparse":
+            restored = student.restore(x_BCHW, w_BSN.roll(1, -1))
+            figures["wrong"].append(psnr(restored, y_BCHW))
         w_BN = w_BSN[:, 0]
         if student.config.prompts and routes:
             weights.append(w_BN / w_BN.sum(1, keepdim=True))
@@ -136,7 +147,7 @@ def measure(student: Student, crops: Crops, named: bool = True, routes: bool = T
     selected_N = (
         w_BN.argmax(1).bincount(minlength=w_BN.shape[1]) / len(w_BN) if weights else w_BN[0]
     )
-    mean = {name: _mean(parts, 3) for name, parts in figures.items()}
+    mean = {name: mean_of(parts, 3) for name, parts in figures.items()}
     assert mean["input"] is not None
     return Figures(
         condition=crops.condition.label,
@@ -144,9 +155,10 @@ def measure(student: Student, crops: Crops, named: bool = True, routes: bool = T
         routed=mean["routed"],
         told=mean["told"],
         best=mean["best"],
-        right=_mean(right, 4),
-        selected=_rounded(selected_N),
-        weights=_rounded(w_BN.mean(0)),
+        wrong=mean["wrong"],
+        right=mean_of(right, 4),
+        selected=rounded(selected_N),
+        weights=rounded(w_BN.mean(0)),
     )
 
 
@@ -163,9 +175,11 @@ def psnr(x_BCHW: Tensor, y_BCHW: Tensor) -> Tensor:
     return -10 * error_B.clamp(min=1e-10).log10()
 
 
-def _mean(parts: list[Tensor], digits: int) -> float | None:
+def mean_of(parts: list[Tensor], digits: int) -> float | None:
+    """Mean of all values of ``parts_B``, rounded; None of none."""
     return round(float(torch.cat(parts).mean()), digits) if parts else None
 
 
-def _rounded(values_N: Tensor) -> tuple[float, ...]:
+def rounded(values_N: Tensor) -> tuple[float, ...]:
+    """Shares as they are written."""
     return tuple(round(float(value), 4) for value in values_N)

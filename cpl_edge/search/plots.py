@@ -72,8 +72,8 @@ def front(result: SearchResult) -> str:
 def selections(result: SearchResult) -> str:
     """Which prompt each condition selects: a panel for each candidate, first seed first.
 
-    Rows are conditions, columns prompts; the levels of one degradation stand together. The darker,
-    the larger the prompt's mean share.
+    Rows are conditions, columns prompts; the levels of one degradation, or the prompts of one site,
+    stand together. The darker, the larger the prompt's mean share.
     """
     shown: list[Run] = []
     for name in result.about_candidates:
@@ -102,10 +102,12 @@ def selections(result: SearchResult) -> str:
 def _panel(run: Run, labels: Sequence[str], x0: float, y0: float, cell: int) -> list[str]:
     """One candidate's picture with its upper left cell at (x0, y0)."""
     prompts = len(run.figures[0].weights)
-    owned = run.choices if run.config["prompt"] == "levels" else 1
-    names = (
-        run.config["degradations"] if run.config["prompt"] == "levels" else range(1, prompts + 1)
-    )
+    owned = run.choices
+    names: Sequence[object] = range(1, prompts + 1)
+    if run.sites > 1:
+        owned, names = prompts // run.sites, [f"site {n}" for n in range(run.sites, 0, -1)]
+    elif run.config["prompt"] == "levels":
+        names = run.config["degradations"]
     parts = [_text(x0, y0 - 54, f"{run.candidate}, seed {run.seed}")]
     for i, name in enumerate(names):
         parts.append(_slanted(x0 + (i + 0.5) * owned * cell, y0 - 4, str(name)))

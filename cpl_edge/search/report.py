@@ -85,6 +85,9 @@ def tables(result: SearchResult) -> list[tuple[str, Rows]]:
     ]
     targets = sorted({target for _, runs in found for run in runs for target in run.latency_ms})
     costs[0][5:5] = [f"{target} ms" for target in targets]
+    contrasts = any(run.mean(result.seen, "wrong") is not None for run in result.runs)
+    if contrasts:
+        costs[0].insert(-1, "wrong prompts, dB")
     for name, runs in found:
         columns: list[Callable[[Run], float | None]] = [lambda run: run.mean(result.seen)]
         columns += [lambda run, label=label: run.figure(label).routed for label in labels]  # type: ignore[misc]
@@ -106,6 +109,7 @@ def tables(result: SearchResult) -> list[tuple[str, Rows]]:
                 *(_latency(runs, target) for target in targets),
                 _over_seeds(runs, lambda run: _right(run, seen), 3),
                 _over_seeds(runs, lambda run: separation(run, result.conditions), 3),
+                *([_over_seeds(runs, lambda run: run.mean(result.seen, "wrong"))] * contrasts),
                 result.about_candidates[name],
             ]
         )

@@ -25,8 +25,11 @@ class Figures(Table):
         told: PSNR when it is told the true degradation; None where there is no prompt of it.
         best: PSNR of the best of its degradations' prompts for each crop, where the condition has
             no true one; else None.
+        wrong: PSNR with prompts that are not the right ones, see
+            :mod:`cpl_edge.search.measure`; None where there are none.
         right: share of crops whose degradation it named; None where it has no names for them.
-        selected: share of crops on which each prompt weighed most.
+        selected: share of crops on which each prompt weighed most; those of a teacher's sites
+            follow one another.
         weights: mean share of each prompt in the selection.
     """
 
@@ -35,6 +38,7 @@ class Figures(Table):
     routed: float | None = None
     told: float | None = None
     best: float | None = None
+    wrong: float | None = None
     right: float | None = None
     selected: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
@@ -54,12 +58,13 @@ class Run(Table):
         candidate: its name.
         seed: of weights, crops and degradations.
         recipe: all words of its recipe.
-        config: all settings of its student.
+        config: all settings of its network.
         steps: of training.
         seconds: of training, on a machine that may have had other work.
-        parameters: of the student.
+        parameters: of the network.
         macs: multiply-accumulates at 256x256, its router's included.
         choices: prompts that stand for one choice of the router: M levels, else 1.
+        sites: places in the network where prompts are selected anew: 3 in a teacher.
         curve: validations.
         figures: one for each condition.
         latency_ms: median of a call at 256x256 by target and precision, where measured.
@@ -75,6 +80,7 @@ class Run(Table):
     parameters: int
     macs: int
     choices: int
+    sites: int = 1
     curve: tuple[CurvePoint, ...]
     figures: tuple[Figures, ...]
     latency_ms: dict[str, float] = Field(default_factory=dict)
@@ -211,7 +217,8 @@ def separation(run: Run, conditions: Sequence[dict[str, Any]]) -> float | None:
 
     Mutual information of degradation and choice over the entropy of the degradation, each seen
     degradation as likely. It asks for no names, so it holds for routers that learned without
-    labels; levels of one degradation count as one choice.
+    labels; levels of one degradation count as one choice. Of a teacher's sites, that of the one
+    that tells most.
     """
     table: dict[str, list[np.ndarray]] = {}
     for condition in conditions:
@@ -219,12 +226,17 @@ def separation(run: Run, conditions: Sequence[dict[str, Any]]) -> float | None:
         if not len(selected):
             return None
         if condition["seen"]:
-            by_choice = selected.reshape(-1, run.choices).sum(1)
-            table.setdefault(condition["degradation"], []).append(by_choice)
-    joint_DC = np.array([np.mean(rows, 0) for rows in table.values()]) / len(table)
+            by_choice_SC = selected.reshape(run.sites, -1, run.choices).sum(2)
+            table.setdefault(condition["degradation"], []).append(by_choice_SC)
     if len(table) < 2:
         return None
+    joint_DSC = np.array([np.mean(rows, 0) for rows in table.values()]) / len(table)
+    return max(_information(joint_DSC[:, site]) for site in range(run.sites))
+
+
+def _information(joint_DC: np.ndarray) -> float:
+    """Mutual information of rows and columns over the entropy of the (equally likely) rows."""
     independent_DC = joint_DC.sum(1, keepdims=True) * joint_DC.sum(0, keepdims=True)
     some = joint_DC > 0
     information = float((joint_DC[some] * np.log(joint_DC[some] / independent_DC[some])).sum())
-    return round(information / math.log(len(table)), 4)
+    return round(information / math.log(len(joint_DC)), 4)

@@ -12,6 +12,7 @@ import copy
 import json
 import sys
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,20 @@ from cpl_edge.cli import write_json
 from cpl_edge.data.patches import ImageBank
 from cpl_edge.errors import UserError
 from cpl_edge.machine import machine, versions
+from cpl_edge.models.promptir import PromptIR
 from cpl_edge.models.student import Student
+from cpl_edge.models.teachers import load_teacher
 from cpl_edge.models.zoo import load_student
 from cpl_edge.search.candidates import CandidateList, Planned
 from cpl_edge.search.latency import RULE, measure_latency, with_latency
 from cpl_edge.search.measure import Crops, make_crops, measure
+from cpl_edge.search.measure_teacher import measure_teacher
 from cpl_edge.search.report import write_report
-from cpl_edge.search.results import CurvePoint, Run, SearchResult, agreements
+from cpl_edge.search.results import CurvePoint, Figures, Run, SearchResult, agreements
 from cpl_edge.train.loop import Trainer
-from cpl_edge.train.recipe import StudentRecipe
-from cpl_edge.train.start import create_task, read_photos
-from cpl_edge.train.validation import StudentValidation
+from cpl_edge.train.recipe import StudentRecipe, TeacherRecipe
+from cpl_edge.train.start import VALIDATIONS, create_task, read_photos
+from cpl_edge.train.validation import Validation
 
 _RESULT = "result.json"
 
@@ -78,8 +82,8 @@ def search(
     bank = ImageBank(training)
     count = len(training)
     del training  # the bank has its own copy
-    kinds = create_task(candidates.shared).degradations
-    validation = StudentValidation(held_out, kinds, side=candidates.side)
+    task = create_task(candidates.shared)
+    validation = VALIDATIONS[task.kind](held_out, task.degradations, side=candidates.side)
     images = (count, len(held_out))
     write_json(out / "images.json", {"trained": count, "held_out": len(held_out)})
     for number, planned in enumerate(plan, start=1):
@@ -96,7 +100,7 @@ def search(
 def _train(
     planned: Planned,
     bank: ImageBank,
-    validation: StudentValidation,
+    validation: Validation,
     crops: list[Crops],
     out: Path,
     max_minutes: float | None,
@@ -108,24 +112,39 @@ def _train(
     trainer = Trainer(create_task(planned.recipe), own, validation, folder)
     if not trainer.run(max_minutes):
         return False
-    student = load_student(folder / "student.safetensors")
-    named = planned.recipe.routing_weight > 0
-    routes = named or planned.recipe.selection == "router" or not student.config.prompts
+    network, choices, sites, figures = _measured(planned, folder, crops)
     run = Run(
         candidate=planned.candidate,
         seed=planned.recipe.seed,
         recipe=planned.recipe.model_dump(mode="json"),
-        config=json.loads(json.dumps(student.config.to_dict())),
+        config=json.loads(json.dumps(asdict(network.config))),
         steps=trainer.step,
         seconds=round(trainer.seconds, 1),
-        parameters=sum(p.numel() for p in student.parameters()),
-        macs=count_macs(student),
-        choices=student.config.levels if student.config.prompt == "levels" else 1,
+        parameters=sum(p.numel() for p in network.parameters()),
+        macs=count_macs(network),
+        choices=choices,
+        sites=sites,
         curve=_curve(folder / "log.jsonl"),
-        figures=tuple(measure(student, crop, named, routes) for crop in crops),
+        figures=figures,
     )
     write_json(folder / _RESULT, run.model_dump(mode="json"))
     return True
+
+
+def _measured(
+    planned: Planned, folder: Path, crops: list[Crops]
+) -> tuple[Student | PromptIR, int, int, tuple[Figures, ...]]:
+    """The trained network, and ``choices``, ``sites`` and ``figures`` of its :class:`Run`."""
+    recipe = planned.recipe
+    if isinstance(recipe, TeacherRecipe):
+        teacher = load_teacher(folder / "teacher.safetensors")
+        sites = len(teacher.sites)
+        return teacher, 1, sites, tuple(measure_teacher(teacher, crop) for crop in crops)
+    student = load_student(folder / "student.safetensors")
+    named = recipe.routing_weight > 0
+    routes = named or recipe.selection == "router" or not student.config.prompts
+    choices = student.config.levels if student.config.prompt == "levels" else 1
+    return student, choices, 1, tuple(measure(student, crop, named, routes) for crop in crops)
 
 
 def _curve(log: Path) -> tuple[CurvePoint, ...]:
@@ -139,11 +158,11 @@ def _curve(log: Path) -> tuple[CurvePoint, ...]:
     )
 
 
-def count_macs(student: Student) -> int:
+def count_macs(network: Student | PromptIR) -> int:
     """Multiply-accumulates of routing and restoring one image of 256x256 pixels."""
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        student(torch.zeros(1, 3, 256, 256))
+        network(torch.zeros(1, 3, 256, 256))
     return int(counter.get_total_flops() // 2)
 
 
@@ -167,10 +186,10 @@ def read_run(out: Path, planned: Planned) -> Run | None:
     return run
 
 
-def _is_recipe(saved: dict[str, Any], recipe: StudentRecipe) -> bool:
+def _is_recipe(saved: dict[str, Any], recipe: StudentRecipe | TeacherRecipe) -> bool:
     """Whether a saved recipe is this one; words that it does not have yet are defaults."""
     try:
-        return StudentRecipe.model_validate_json(json.dumps(saved)) == recipe
+        return type(recipe).model_validate_json(json.dumps(saved)) == recipe
     except ValueError:
         return False
 
@@ -218,10 +237,13 @@ def time_finished(
     Nothing else should run on the machine meanwhile.
 
     Raises:
-        UserError: nothing is finished; else see :func:`collect_finished`.
+        UserError: nothing is finished, or teachers were searched, of which no model files are
+            made; else see :func:`collect_finished`.
         MissingExtra: a target's packages are not installed.
         CplEdgeError: a converter failed.
     """
+    if candidates.shared.network == "teacher":
+        raise UserError(f"{candidates.name} trains teachers, which are not exported: no --latency")
     runs = [run for planned in candidates.plan() if (run := read_run(out, planned))]
     if not runs:
         raise UserError(f"{out} holds no finished run: run the same command without --latency")

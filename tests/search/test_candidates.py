@@ -65,6 +65,7 @@ def test_validations_are_at_each_quarter(place):
         ("side = 32", "side = 40", "side: Input should be a multiple of 16"),
         ("steps = 3", "stepz = 3", "[recipe]: unknown key 'stepz': did you mean 'steps'?"),
         ("holdout = 3", 'layout = "5tasks"', "a search trains on folders: leave 'layout' out"),
+        ("holdout = 3", 'network = "qat"', "[recipe]: no network 'qat': "),
         ("holdout = 3", "seed = 3", "[recipe]: seeds are given by 'seeds', not in a recipe"),
         (
             'prompt = "none"',

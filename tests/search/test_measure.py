@@ -131,3 +131,14 @@ def test_psnr_clips():
     y = torch.full((1, 3, 4, 4), 1.0)
     assert float(psnr(y * 3, y)) == pytest.approx(100)
     assert float(psnr(y - 0.1, y)) == pytest.approx(20, abs=1e-4)
+
+
+def test_wrong_prompts_are_the_next_ones(crops):
+    student = Fake(1, [0.9, 1.0, 0.8, 0.7, 0.6], levels=1)
+    noisy, blurred, both = (measure(student, crop) for crop in crops)
+    assert noisy.wrong == noisy.input  # blur's factor is 1
+    assert blurred.wrong == pytest.approx(mean_psnr(crops[1], 0.8), abs=1e-3)
+    assert both.wrong is None
+    sparse = measure(Fake(2, [1.0, 1.0, 1.0, 0.5, 1.0], levels=1, prompt="sparse"), crops[2])
+    share = float(torch.tensor([0.0, 0, 3, 0, 0]).softmax(0)[2])
+    assert sparse.wrong == pytest.approx(mean_psnr(crops[2], 0.5 * share), abs=1e-3)

@@ -93,3 +93,11 @@ def test_separation_in_between(make_run, conditions):
     outer = joint.sum(1, keepdims=True) * joint.sum(0)
     bits = sum(j * np.log2(j / o) for j, o in zip(joint.flat, outer.flat, strict=True) if j)
     assert separation(run, conditions) == pytest.approx(bits, abs=1e-4)
+
+
+def test_separation_of_a_teacher_is_that_of_its_best_site(make_run, conditions):
+    blind, telling = (0.5, 0.5), ((1.0, 0.0), (0.0, 1.0))
+    rows = [(*blind, *telling[c["degradation"] == "rain"]) for c in conditions]
+    assert separation(make_run(selected=rows, sites=2), conditions) == 1.0
+    # One site of four prompts: half of the information is lost among the others.
+    assert separation(make_run(selected=rows), conditions) != 1.0

@@ -3,12 +3,13 @@ import json
 import pytest
 
 from cpl_edge.errors import UserError
+from cpl_edge.models.teachers import load_teacher
 from cpl_edge.models.zoo import load_student
 from cpl_edge.search import run as module
 from cpl_edge.search.__main__ import main
 from cpl_edge.search.candidates import read_candidates
 from cpl_edge.search.results import SearchResult
-from cpl_edge.search.run import collect_finished, count_macs, search
+from cpl_edge.search.run import collect_finished, count_macs, search, time_finished
 
 
 def start(place, **values):
@@ -177,3 +178,40 @@ def test_mistakes_end_with_2_and_one_line(place, capsys, argv, message):
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+
+
+TEACHERS = """
+[recipe]
+network = "teacher"
+teacher = "cpl-tiny"
+folders = ["photos"]
+holdout = 3
+steps = 1
+negatives = 2
+batched_negatives = false
+"""
+
+
+def test_teachers_are_searched_alike(place, trained):
+    text = (place / "tiny.toml").read_text()
+    head, rest = text.split("[recipe]")[0], text[text.index("[[recipe.stages]]") :]
+    words = 'recipe = { prompt = "none", negatives = 0 }'
+    rest = rest.replace('recipe = { shape = { prompt = "none" } }', words)
+    (place / "tiny.toml").write_text(head.replace("[0, 1]", "[0]") + TEACHERS + rest)
+    none, ours = start(place).runs
+    assert trained == ["none-0", "ours-0"]
+    assert (none.sites, ours.sites, ours.choices) == (3, 3, 1)
+    weights = load_teacher(place / "out" / "ours-0" / "teacher.safetensors")
+    assert ours.parameters == sum(p.numel() for p in weights.parameters())
+    assert none.figures[0].weights == ()
+    assert none.figures[0].wrong is None
+    assert len(ours.figures[0].weights) == 3 * 5
+    assert ours.figures[0].wrong is not None
+    assert sum(ours.figures[0].selected) == pytest.approx(3)
+    assert [point.step for point in ours.curve] == [1]
+    table = (place / "results" / "tiny.md").read_text()
+    assert "| wrong prompts, dB | what it is |" in table
+    assert "site 3" in (place / "results" / "tiny-selection.svg").read_text()
+    assert call("--latency") == 2
+    with pytest.raises(UserError, match="trains teachers, which are not exported: no --latency"):
+        time_finished(read_candidates("tiny.toml"), None, place / "out", place / "results")
