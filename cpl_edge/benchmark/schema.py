@@ -78,8 +78,8 @@ class Row(Table):
         target: as in `cpl_edge.runtimes.ModelInfo`.
         runtime: one of `cpl_edge.runtimes.RUNTIMES`, with its version in ``versions``.
         precision: ``fp32``, ``w8a8``, ...
-        routing: ``auto``, ``split`` or ``pinned``; None for a peer.
-        pinned: the degradation folded in, or None.
+        routing: ``auto``, ``split``, ``told`` or ``pinned``; None for a peer.
+        pinned: the degradation that a told or pinned build is for, or None.
         entry_point: ``forward``, ``route`` or ``restore``.
         height: of the image in pixels.
         width: of the image in pixels.

@@ -24,10 +24,10 @@ def main(
         str | None, typer.Option(help="Quantisation recipe.  [of target and precision]")
     ] = None,
     routing: Annotated[
-        str | None, typer.Option(help="auto, split or pinned.  [of the recipe]")
+        str | None, typer.Option(help="auto, split, told or pinned.  [of the recipe]")
     ] = None,
     degradation: Annotated[
-        str | None, typer.Option(help="What a pinned build is for, e.g. noise.")
+        str | None, typer.Option(help="What a told or pinned build is for, e.g. noise.")
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="Pixels: 256, or height x width as in 240x320.")

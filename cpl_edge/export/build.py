@@ -101,6 +101,7 @@ def export(
     weights, fitted = student_path(student_name), data if calibrate is None else calibrate
     student, stored = load_student(student_name), read_quantized(student_name)
     targets = [check(recipe, student) for recipe in recipes]
+    known = student.config.degradations
     with _steps(weights.stem)(1, "import the converters"), silence(not verbose):
         for target in targets:
             for module in target.modules:
@@ -116,9 +117,13 @@ def export(
             key = judged_on(recipe, student)
             if key not in crops:
                 crops[key] = make_crops(key[0], recipe.size, data, held_out=key[2])
-            deployed, pinned_N, quantization = student, None, None
-            if recipe.degradation is not None:
-                pinned_N = pinned_weights(student, recipe.degradation, recipe.size, fitted)
+            asked, pinned_N, quantization = student, None, None
+            if recipe.routing == "told":
+                asked = student.told(known.index(str(recipe.degradation)))
+            deployed = asked
+            if recipe.routing == "pinned":
+                degradation = str(recipe.degradation)
+                pinned_N = pinned_weights(student, degradation, recipe.size, fitted)
                 deployed = student.pin(pinned_N)
             if how is not None:
                 deployed, quantization = prepare(
@@ -131,7 +136,7 @@ def export(
             with step(4, f"convert to {target.model}"), silence(not verbose):
                 path = _convert(target, program, folder)
             with step(5, f"gates on {len(crops[key])} crops"), silence(not verbose):
-                build = Build(recipe, target, student, program, path, crops[key], pinned_N)
+                build = Build(recipe, target, asked, program, path, crops[key], pinned_N)
                 results = run_gates(build)
                 source = "photos of scikit-image" if data is None else data.resolve().name
                 card = make_card(build, results, source)
@@ -162,14 +167,16 @@ def check(recipe: ExportRecipe, student: Student) -> Target:
     if (how := recipe.quantization) is not None:  # raises if there is no such recipe
         kept_in_float(how, Simulation(student).sites)
     known = student.config.degradations
-    if recipe.routing == "pinned" and recipe.degradation is None:
+    for_one = recipe.routing in ("told", "pinned")
+    if for_one and recipe.degradation is None:
         raise UserError(
-            f"a pinned build is for one degradation: add --degradation, one of {', '.join(known)}"
+            f"a {recipe.routing} build is for one degradation: add --degradation, one of "
+            f"{', '.join(known)}"
         )
-    if recipe.routing != "pinned" and recipe.degradation is not None:
+    if not for_one and recipe.degradation is not None:
         raise UserError(
             f"routing {recipe.routing} is for every degradation: leave --degradation out, "
-            "or use --routing pinned"
+            "or use --routing told, or pinned"
         )
     if recipe.degradation is not None and recipe.degradation not in known:
         raise UserError(
@@ -218,8 +225,8 @@ def judged_on(
 ) -> tuple[tuple[str, ...], tuple[int, int], bool]:
     """Degradations and size of the crops that judge a build, and whether they are held out.
 
-    A pinned build serves one degradation and is judged on that one. What is fitted to photos,
-    ranges of integers or the levels of a pinned prompt, is judged on others.
+    A told or pinned build serves one degradation and is judged on that one. What is fitted to
+    photos, ranges of integers or the levels of a pinned prompt, is judged on others.
     """
     degradation = recipe.degradation
     shown = student.config.degradations if degradation is None else (degradation,)

@@ -20,6 +20,7 @@ from cpl_edge.runtimes.info import ModelInfo
 ENTRY_POINTS = {
     "auto": ("forward", "route", "restore"),
     "split": ("route", "restore"),
+    "told": ("forward", "route", "restore"),
     "pinned": ("forward",),
 }
 """Routing of a build -> the entry points of its file."""

@@ -21,7 +21,7 @@ CONVERTED = {"coreml": ("fp32", "fp16")}
 """Target -> precisions that its converter makes without a recipe; elsewhere fp32 alone."""
 
 DEFAULT_SIZE = (256, 256)
-Routing = Literal["auto", "split", "pinned"]
+Routing = Literal["auto", "split", "told", "pinned"]
 
 
 class Limits(Table):
@@ -58,8 +58,8 @@ class ExportRecipe(Table):
     Attributes:
         target: a key of `cpl_edge.export.targets.TARGETS`.
         precision: one of `cpl_edge.quantize.support.PRECISIONS`.
-        routing: ``auto``, ``split`` or ``pinned``.
-        degradation: what a pinned build is for.
+        routing: ``auto``, ``split``, ``told`` or ``pinned``.
+        degradation: what a told or pinned build is for.
         size: height and width of the images in pixels.
         quantize: recipe of the precision, a shipped name or a ``.toml`` file; by default the one
             that ships for this target and precision.
@@ -112,7 +112,7 @@ class ExportRecipe(Table):
     def build_name(self, student: str) -> str:
         """Name of the build's folder."""
         parts = [student, self.target, self.precision, self.routing]
-        if self.routing == "pinned":
+        if self.degradation is not None:
             parts.append(str(self.degradation))
         if self.size != DEFAULT_SIZE:
             height, width = self.size
@@ -148,8 +148,8 @@ def read_recipes(
         target: a target, or ``"all"``.
         recipe: a ``.toml`` file, or None for the target's own recipe.
         precision: instead of the recipe's, as the following ones.
-        routing: ``auto``, ``split`` or ``pinned``.
-        degradation: what a pinned build is for.
+        routing: ``auto``, ``split``, ``told`` or ``pinned``.
+        degradation: what a told or pinned build is for.
         size: see :func:`parse_size`.
         quantize: recipe of the precision, which it also decides unless that is given.
 

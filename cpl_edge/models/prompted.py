@@ -57,6 +57,11 @@ class PromptedBlock(nn.Module):
         out: Tensor = x_BCHW + self.project(F.relu(h_BCHW))
         return out
 
+    @property
+    def prompts(self) -> list[nn.Parameter]:
+        """Everything that is selected, prompts first: ``scale_NC`` and so on."""
+        return [self.scale_NC, self.shift_NC, *([self.u_NCR, self.v_NRC] if self.rank else [])]
+
     def matrices(self, w_BN: Tensor) -> tuple[Tensor, Tensor]:
         """The selected ``u_BCR`` and ``v_BRC``."""
         n, c, r = self.u_NCR.shape

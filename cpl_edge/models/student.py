@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 DEGRADATIONS = ("noise", "blur", "rain", "haze", "lowlight")
+_SURE = 10.0  # logit of the degradation that a told student takes everything for; 0 of the others
 
 Prompt = Literal["levels", "sparse", "soft", "none"]
 Statistics = Literal["moments", "mean"]
@@ -294,6 +295,39 @@ class Student(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Route and restore in one go."""
         return self.restore(x_BCHW, self.route(x_BCHW))
+
+    @torch.no_grad()
+    def told(self, degradation: int) -> Student:
+        """A copy that takes every image for one degradation, and still sees how strong it is.
+
+        Its router's outputs for names are constants, and each of its prompts is that degradation's
+        of the same level, so that nothing of the others is left to be rounded for.
+
+        Args:
+            degradation: its index.
+
+        Returns:
+            A student in evaluation mode whose ``route`` is what :meth:`forced` was.
+
+        Raises:
+            ValueError: no such degradation, or no prompts that belong to one.
+        """
+        d, m = len(self.config.degradations), self.config.levels
+        if self.config.prompt != "levels" or not 0 <= degradation < d:
+            raise ValueError(f"cannot be told degradation {degradation}: {self.config}")
+        told = Student(self.config)
+        told.load_state_dict(self.state_dict())
+        own = slice(degradation * m, (degradation + 1) * m)
+        for parameter in (told.router.head.weight, told.router.head.bias):
+            names, levels = parameter[:d], parameter[d:]
+            names.zero_()
+            levels.copy_(levels[own].repeat(d, *(1,) * (levels.ndim - 1)))
+        told.router.head.bias[degradation] = _SURE
+        for block in (*told.encoder, *told.middle, *told.decoder):
+            if isinstance(block, PromptedBlock):
+                for prompts in block.prompts:
+                    prompts.copy_(prompts[own].repeat(d, *(1,) * (prompts.ndim - 1)))
+        return told.eval()
 
     def pin(self, w_N: Sequence[float] | Tensor) -> Student:
         """A copy with one prompt folded into its convolutions; its routing has no effect.

@@ -74,7 +74,7 @@ def _key(card: BuildCard) -> tuple[Any, ...]:
     return (
         _place(recipe.target, list(SUPPORT)),
         _place(recipe.precision, PRECISIONS),
-        _place(recipe.routing, ("auto", "split", "pinned")),
+        _place(recipe.routing, ("auto", "split", "told", "pinned")),
         recipe.degradation or "",
         recipe.size,
     )
@@ -162,7 +162,7 @@ def _parity(card: BuildCard) -> Cell:
 
 
 def _same_prompt(card: BuildCard) -> Cell:
-    if card.recipe.routing == "pinned":
+    if card.recipe.degradation is not None:
         return Cell("-")  # nothing to select
     return percent(_number(card.gate("routing")), 1)
 

@@ -20,9 +20,14 @@ KEY = "cpl_edge"
 """Name of the entry that holds the JSON string."""
 
 Layout = Literal["NCHW", "NHWC"]
-Routing = Literal["auto", "split", "pinned"]
+Routing = Literal["auto", "split", "told", "pinned"]
 ENTRY_POINTS = ("forward", "route", "restore")
-_NEEDED = {"auto": {"forward"}, "split": {"route", "restore"}, "pinned": {"forward"}}
+_NEEDED = {
+    "auto": {"forward"},
+    "split": {"route", "restore"},
+    "told": {"forward"},
+    "pinned": {"forward"},
+}
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,9 @@ class ModelInfo:
         target: ``executorch``, ``coreml``, ``litert``, ``onnx``, or ``torch`` for the weights.
         precision: ``fp32``, ``fp16``, ``w8a8``, ...
         routing: ``auto`` (the file routes by itself, if asked to), ``split`` (route and restore
-            only) or ``pinned`` (one prompt is folded in; nothing to route).
-        pinned: the degradation that was folded in, or None.
+            only), ``told`` (like auto, for one degradation: only its levels are routed) or
+            ``pinned`` (one prompt is folded in; nothing to route).
+        pinned: the degradation that a told or pinned file is for, or None.
         height: pixels of the input image.
         width: pixels of the input image.
         layout: memory order of images in the file; one image at a time.

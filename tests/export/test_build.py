@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from contextlib import closing
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ from cpl_edge.export.targets import TARGETS
 from cpl_edge.models.student import Student
 from cpl_edge.quantize.calibration import make_calibration
 from cpl_edge.quantize.recipe import CalibrationSet
+from cpl_edge.runtimes import open_runtime
 
 SIZE = (64, 72)
 
@@ -33,7 +36,11 @@ def recipe_for(target: str = "onnx", **changes) -> ExportRecipe:
         ({"precision": "mixed"}, "mixed has no recipe of its own: make one with python -m"),
         ({"quantize": "litert-w8a8"}, "litert-w8a8 is for litert w8a8, not for onnx fp32"),
         ({"routing": "pinned"}, "add --degradation, one of noise, blur, rain, haze, lowlight"),
-        ({"degradation": "rain"}, "leave --degradation out, or use --routing pinned"),
+        (
+            {"routing": "told"},
+            "a told build is for one degradation: add --degradation, one of noise",
+        ),
+        ({"degradation": "rain"}, "leave --degradation out, or use --routing told, or pinned"),
         ({"routing": "pinned", "degradation": "hase"}, "'hase': did you mean 'haze'?"),
         ({"size": (64, 70)}, "size 70 is no multiple of 4: nearest is 72"),
         ({"size": (9, 72)}, "size 9 is no multiple of 4: nearest is 52"),
@@ -87,9 +94,10 @@ def test_pinned_weights_are_the_mean_levels_of_one_degradation(student):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "w8a8"])
-def test_a_pinned_build_is_judged_on_what_it_is_for(exported, precision):
-    """On its own degradation, on photos that neither its prompt nor its ranges were fitted to."""
-    asked = {"routing": "pinned", "degradation": "haze", "precision": precision}
+@pytest.mark.parametrize("routing", ["told", "pinned"])
+def test_a_build_for_one_degradation_is_judged_on_that(exported, routing, precision):
+    """On photos, too, that neither its prompt nor its ranges were fitted to."""
+    asked = {"routing": routing, "degradation": "haze", "precision": precision}
     card = exported("onnx", **asked).card
     assert card["crops"]["degradations"] == ["haze"]
     assert card["crops"]["count"] >= 16
@@ -98,6 +106,25 @@ def test_a_pinned_build_is_judged_on_what_it_is_for(exported, precision):
     (quality,) = card["quality"].values()
     assert quality["worst"] in card["crops"]["photos"]
     assert quality["crops"] == card["crops"]["count"]
+
+
+def test_a_told_file_takes_everything_for_one_degradation_of_its_own_strength(exported, student):
+    outcome = exported("onnx", routing="told", degradation="haze")
+    assert outcome.folder is not None
+    assert outcome.folder.name == "tiny-onnx-fp32-told-haze-64x72"
+    index, m = student.config.degradations.index("haze"), student.config.levels
+    with closing(open_runtime(outcome.folder / "model.onnx")) as runtime:
+        assert (runtime.info.routing, runtime.info.pinned) == ("told", "haze")
+        for seed in range(3):
+            x_BCHW = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(seed)) ** seed
+            with torch.no_grad():
+                w_BSN = student.forced(student.logits(x_BCHW), torch.tensor([index]))
+                expected = student.restore(x_BCHW, w_BSN).numpy()
+            (y_BCHW,) = runtime.run("forward", x_BCHW.numpy())
+            np.testing.assert_allclose(y_BCHW, expected, atol=1e-4)
+            w, _ = runtime.run("route", x_BCHW.numpy())
+            np.testing.assert_allclose(w, w_BSN.numpy(), atol=1e-4)
+            assert w[0, 0].nonzero()[0].tolist() == list(range(index * m, (index + 1) * m))
 
 
 def test_a_build_for_every_degradation_is_judged_on_each(exported):

@@ -183,6 +183,40 @@ def test_pinning_takes_one_weight_per_prompt(student):
         student.pin([1.0, 0.0])
 
 
+@pytest.mark.parametrize("degradation", range(D))
+def test_a_told_student_restores_as_if_forced(student, x_BCHW, degradation):
+    told = student.told(degradation)
+    logits_BSL = student.logits(x_BCHW)
+    w_BSN = student.forced(logits_BSL, torch.full((2,), degradation))
+    torch.testing.assert_close(told.route(x_BCHW), w_BSN)
+    torch.testing.assert_close(told(x_BCHW), student.restore(x_BCHW, w_BSN))
+    other = told.forced(told.logits(x_BCHW), torch.full((2,), (degradation + 1) % D))
+    torch.testing.assert_close(told.restore(x_BCHW, other), told(x_BCHW))  # nothing else is left
+    assert not told.training
+
+
+def test_telling_leaves_the_student_alone_and_takes_what_it_knows(student):
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    with torch.no_grad():
+        for parameter in student.told(1).parameters():
+            parameter.zero_()
+    after = student.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    for wrong in (-1, D):
+        with pytest.raises(ValueError, match=f"cannot be told degradation {wrong}"):
+            student.told(wrong)
+    sparse = Student(StudentConfig(widths=(4, 6), blocks=(0, 0, 0), prompt="sparse", levels=1))
+    with pytest.raises(ValueError, match="cannot be told"):
+        sparse.told(0)
+
+
+def test_a_told_student_tells_its_matrices_as_well(x_BCHW):
+    config = StudentConfig(widths=(6, 10), router_widths=(5, 7), router_hidden=9, rank=2)
+    student = trained_like(config)
+    w_BSN = student.forced(student.logits(x_BCHW), torch.full((2,), 3))
+    torch.testing.assert_close(student.told(3)(x_BCHW), student.restore(x_BCHW, w_BSN))
+
+
 def reach(config, pixel):
     """Pixels left/above and right/below that an output pixel depends on: the true field."""
     student = Student(config).double()

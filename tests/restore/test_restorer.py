@@ -185,6 +185,16 @@ def test_a_pinned_file_is_not_routed(stub):
         Restorer(runtime).restore(photo(4, 4), np.ones(4))
 
 
+def test_a_told_file_is_routed_for_its_levels(stub):
+    runtime = stub(routing="told", pinned="rain")
+    for degradation in ("auto", "rain"):
+        restored = Restorer(runtime).restore(photo(40, 30), degradation)
+        assert restored.weights_SN is not None
+    assert {name for name, _ in runtime.calls} == {"route", "restore"}
+    with pytest.raises(UserError, match="pinned to 'rain' and cannot restore 'noise'"):
+        Restorer(runtime).restore(photo(4, 4), "noise")
+
+
 def test_a_file_with_forward_alone_routes_inside(stub):
     runtime = stub(entry_points=("forward",))
     restored = Restorer(runtime).restore(photo(40, 30))

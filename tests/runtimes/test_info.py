@@ -59,7 +59,7 @@ def test_what_is_no_description_is_refused(text, reason):
         ({"levels": True}, "levels True"),
         ({"halo": -1}, "halo -1"),
         ({"multiple": 5}, "no multiple of its own multiple"),
-        ({"routing": "magic"}, "'magic' instead of auto or split or pinned"),
+        ({"routing": "magic"}, "'magic' instead of auto or split or told or pinned"),
         ({"layout": "CHWN"}, "'CHWN' instead of NCHW or NHWC"),
         ({"degradations": ["noise"]}, "degradations"),
         ({"degradations": "noise"}, "degradations"),

@@ -1,6 +1,6 @@
 """ONNX: one ``.onnx`` whose one graph serves the three entry points.
 
-ONNX has no entry points, so a graph of a build with routing ``auto`` is::
+ONNX has no entry points, so a graph of a build with routing ``auto`` or ``told`` is::
 
     x, w_given (optional, zeros unless given) -> y, w, logits
     w_used = w_given if its sum is above 0, else w        # plain arithmetic, no If
@@ -70,7 +70,7 @@ class Onnx(Target):
         x, w_BSN = program.inputs("restore")
         inputs, outputs = {"x": x}, ["y"]
         module: nn.Module
-        if info.routing == "auto":
+        if info.routing in ("auto", "told"):
             module = _Auto(program)
             inputs, outputs = {"x": x, GIVEN: w_BSN}, ["y", "w", "logits", USED]
         elif info.routing == "split":

@@ -77,8 +77,8 @@ def _speed(results: Results) -> list[tuple[str, str, str]]:
     figures = []
     run = chosen_run(results)
     quick = " (quick run)" if run and run.mode == "quick" else ""
-    # A pinned build answers faster, but to one degradation only.
-    able = [c for c in newest_builds(results) if not c.refused and c.recipe.routing != "pinned"]
+    # A pinned build answers faster, as a told one better, but to one degradation only.
+    able = [c for c in newest_builds(results) if not c.refused and c.recipe.degradation is None]
     timed = [(found, c) for c in able if (found := latency_of(c.name, c.digest, results))]
     if timed:
         (ms, source), card = min(timed, key=lambda pair: pair[0][0])

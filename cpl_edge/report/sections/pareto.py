@@ -66,7 +66,7 @@ def _point(e: Evaluation, results: Results) -> Point | None:
     ms, source = timed
     y = round(sum(after) / len(after), 3)  # less than 0.001 dB makes no build the better
     about = f"{name}: {y:.2f} dB, {ms:.2f} ms ({source})"
-    able = e.model.routing != "pinned"
+    able = e.model.pinned is None
     return Point(ms, y, name, e.model.target, e.model.precision, about, able)
 
 
@@ -75,7 +75,7 @@ def _of_gates(results: Results) -> list[Block]:
     points = []
     for card in newest_builds(results):
         timed = latency_of(card.name, card.digest, results)
-        # A pinned build is measured on the degradation that it is for.
+        # A told or pinned build is measured on the degradation that it is for.
         drops = [
             figures.drop_mean
             for name, figures in card.quality.items()
@@ -87,7 +87,7 @@ def _of_gates(results: Results) -> list[Block]:
         y = round(-sum(drops) / len(drops), 3)  # less than 0.001 dB makes no build the better
         name = card.name + (" (refused)" if card.refused else "")
         about = f"{name}: {y:+.3f} dB, {ms:.2f} ms ({source})"
-        able = not card.refused and card.recipe.routing != "pinned"
+        able = not card.refused and card.recipe.degradation is None
         points.append(Point(ms, y, name, card.recipe.target, card.recipe.precision, about, able))
     if not points:
         return [Paragraph("On the crops of the gates: not measured, no build has left its card.")]
@@ -104,8 +104,8 @@ def _plot(title: str, points: Sequence[Point], y_title: str) -> list[Block]:
     )
     if not all(point.counts for point in points):
         about += (
-            " Hollow: refused, or pinned to one degradation and measured on that alone; these "
-            "stand on no front."
+            " Hollow: refused, or for one degradation and measured on that alone; these stand on "
+            "no front."
         )
     cells = [
         (

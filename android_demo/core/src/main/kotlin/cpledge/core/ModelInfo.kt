@@ -10,7 +10,7 @@ class ModelException(message: String, cause: Throwable? = null) : Exception(mess
 
 enum class Layout { NCHW, NHWC }
 
-enum class Routing { AUTO, SPLIT, PINNED }
+enum class Routing { AUTO, SPLIT, TOLD, PINNED }
 
 /**
  * The functions of a model file.
@@ -76,6 +76,7 @@ data class ModelInfo(
         private val NEEDED = mapOf(
             Routing.AUTO to setOf(EntryPoint.FORWARD),
             Routing.SPLIT to setOf(EntryPoint.ROUTE, EntryPoint.RESTORE),
+            Routing.TOLD to setOf(EntryPoint.FORWARD),
             Routing.PINNED to setOf(EntryPoint.FORWARD),
         )
 
