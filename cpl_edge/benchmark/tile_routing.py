@@ -72,7 +72,7 @@ def routing_rows(runtime: Runtime, suite: str, data: Path | None = None) -> list
 
 
 def can_be_told(info: ModelInfo) -> bool:
-    """Whether a file has what the comparison needs: a choice to make, and tiles that can be told."""
+    """Whether a file has what the comparison needs: a choice, and tiles that can be told."""
     return info.pinned is None and {"route", "restore"} <= set(info.entry_points)
 
 

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from cpl_edge.errors import UserError
@@ -196,17 +195,9 @@ def open_network(model: str) -> Network:
         )
     path = student_path(model)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if _is_teacher(path):
+    if teachers.is_teacher(path):
         return PromptedTeacher(teachers.load_teacher(path).to(device), path.name)
     return PromptedStudent(load_student(path).to(device), path.name)
-
-
-def _is_teacher(path: Path) -> bool:
-    try:
-        with safe_open(path, framework="pt") as handle:
-            return teachers.KEY in (handle.metadata() or {})
-    except (SafetensorError, OSError):
-        return False  # load_student says what is wrong
 
 
 def _array(x: Tensor) -> Floats:

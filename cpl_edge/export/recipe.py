@@ -85,11 +85,6 @@ class ExportRecipe(Table):
         name = self.quantize or f"{self.target}-{self.precision}"
         if self.quantize is None and self.precision in CONVERTED.get(self.target, ("fp32",)):
             return None
-        if self.quantize is None and self.precision == "mixed":
-            raise UserError(
-                "mixed has no recipe of its own: make one with python -m cpl_edge.quantize "
-                "--analyse and name it with --quantize"
-            )
         recipe = read_quantize_recipe(name)
         if (recipe.target, recipe.precision) != (self.target, self.precision):
             raise UserError(

@@ -42,6 +42,15 @@ def save_teacher(config: PromptIRConfig, state: Mapping[str, Tensor], path: Path
         raise UserError(f"cannot write {path}: {error}") from None
 
 
+def is_teacher(path: Path) -> bool:
+    """Whether a file is one that `save_teacher` wrote; False of a missing or damaged one."""
+    try:
+        with safe_open(path, framework="pt") as handle:
+            return KEY in (handle.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_teacher(path: Path) -> PromptIR:
     """The network that `save_teacher` wrote, in evaluation mode.
 

@@ -11,13 +11,13 @@ quarter size of the decoders (Zagoruyko and Komodakis, "Paying More Attention to
 Routing transfer: the order of a teacher's prompts means nothing, so at each site each of the
 student's D degradations is assigned one of the teacher's N prompts, such that as much probability
 as possible lies on assigned pairs of (degradation, prompt), in a running mean over the batches.
-Then p_T over the assigned prompts, renormalised, is the target of the student's router.
+Then p_T over the assigned prompts, renormalised, is the target of the student's router. A student
+that teaches names the degradations itself.
 """
 
 from __future__ import annotations
 
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,10 +26,11 @@ from torch import Generator, Tensor, nn
 
 from cpl_edge.errors import UserError
 from cpl_edge.losses.reconstruction import frequency_complex, l1
-from cpl_edge.models.teachers import load_teacher
+from cpl_edge.models.student import Student
 from cpl_edge.train.cache import Fields, LessonBank
 from cpl_edge.train.recipe import Distillation, StudentRecipe
-from cpl_edge.train.task import StudentTask, middle_of
+from cpl_edge.train.task import StudentTask
+from cpl_edge.train.tutors import open_tutor
 
 
 class DistilTask(StudentTask):
@@ -42,14 +43,15 @@ class DistilTask(StudentTask):
     def __init__(self, recipe: StudentRecipe, distil: Distillation) -> None:
         super().__init__(recipe)
         self.distil = distil
-        self.teacher = load_teacher(Path(distil.teacher)).requires_grad_(False)
+        self.tutor = open_tutor(distil.teacher, self.degradations)
+        self.teacher = self.tutor.network
         self.matching: PromptMatching | None = None
         if distil.routing:
-            config = self.teacher.config
             self.matching = PromptMatching(
-                sites=len(self.teacher.sites),
-                prompts=0 if config.prompt == "none" else config.prompts,
-                degradations=len(self.degradations),
+                self.tutor.sites,
+                self.tutor.prompts,
+                len(self.degradations),
+                named=isinstance(self.teacher, Student),
             )
         self.lessons: LessonBank | None = None  # what the teacher answered before, if it did
         self.maps: dict[str, Tensor] = {}
@@ -57,8 +59,8 @@ class DistilTask(StudentTask):
             # By size: half, quarter. The student's middle may be empty, its "up" is not.
             self._keep("y1", self.network.tail)
             self._keep("y2", self.network.up)
-            self._keep("t1", self.teacher.site1)
-            self._keep("t2", self.teacher.site2)
+            self._keep("t1", self.tutor.half)
+            self._keep("t2", self.tutor.quarter)
 
     def _keep(self, name: str, module: nn.Module) -> None:
         def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -76,7 +78,7 @@ class DistilTask(StudentTask):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         self.maps.clear()
         restored, logits_BSL, total, parts = self.learn(x_BCHW, y_BCHW, label_B, crop, generator)
-        answers = self.lessons.answers if self.lessons else self.ask(middle_of(x_BCHW, crop))
+        answers = self.lessons.answers if self.lessons else self.ask(x_BCHW, crop, label_B)
         distil, terms = self.distil, {}
         if distil.output:
             terms["output"] = l1(restored, answers["taught"])
@@ -97,20 +99,25 @@ class DistilTask(StudentTask):
         return total, parts | terms
 
     @torch.no_grad()
-    def ask(self, x_BCHW: Tensor) -> Fields:
+    def ask(self, x_BCHW: Tensor, crop: int, label_B: Tensor) -> Fields:
         """What the teacher says about crops, as far as the recipe's terms need it.
+
+        Args:
+            x_BCHW: degraded crops with their context.
+            crop: side of their middle, which is restored.
+            label_B: index of the degradation.
 
         Returns:
             ``taught``, its restorations; ``t1`` and ``t2``, its attention maps at half and quarter
             size; ``p_SBN``, its routers' probabilities.
         """
         with self.autocast(x_BCHW.device):
-            taught, routes = self.teacher(x_BCHW, None, True)
+            taught, p_SBN = self.tutor.answer(x_BCHW, crop, label_B)
         answers = {"taught": taught}
         if self.distil.feature:
             answers |= {name: attention(self.maps.pop(name)) for name in ("t1", "t2")}
         if self.matching:
-            answers["p_SBN"] = torch.stack([route.p_BN.float() for route in routes])
+            answers["p_SBN"] = p_SBN
         return answers
 
     def extra_state(self) -> dict[str, Any]:
@@ -141,6 +148,7 @@ class PromptMatching(nn.Module):
         sites: S, of the teacher.
         prompts: N, of each site.
         degradations: D, of the student.
+        named: the prompts are these degradations, in this order: nothing is to be found out.
 
     Raises:
         UserError: there are fewer prompts than degradations, or too many to try.
@@ -149,7 +157,7 @@ class PromptMatching(nn.Module):
     together_SND: Tensor
     orders_OD: Tensor
 
-    def __init__(self, sites: int, prompts: int, degradations: int) -> None:
+    def __init__(self, sites: int, prompts: int, degradations: int, named: bool = False) -> None:
         super().__init__()
         if not degradations <= prompts <= 8:
             raise UserError(
@@ -157,7 +165,10 @@ class PromptMatching(nn.Module):
                 "degradations: leave routing out, or take a teacher with as many, at most 8"
             )
         self.register_buffer("together_SND", torch.zeros(sites, prompts, degradations))
-        orders = torch.tensor(list(permutations(range(prompts), degradations)))
+        every = (
+            [tuple(range(degradations))] if named else permutations(range(prompts), degradations)
+        )
+        orders = torch.tensor(list(every))
         self.register_buffer("orders_OD", orders, persistent=False)
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Generator
 
+from cpl_edge.models.zoo import student_path
 from cpl_edge.train.cache import Fields, LessonBank, LessonFile
 from cpl_edge.train.distil import DistilTask
 from cpl_edge.train.processes import Processes
@@ -46,14 +47,14 @@ def keep_lessons(task: DistilTask, bank: Bank, folder: Path, processes: Processe
         generator = Generator(device).manual_seed(seed)
         x_BCHW, y_BCHW, label_B = bank.degraded(task.degradations, share, side, generator)
         x_BCHW = x_BCHW.half()  # what the student will see is what the teacher answers to
-        answers = task.ask(middle_of(x_BCHW.float(), stage.crop))
+        answers = task.ask(x_BCHW.float(), stage.crop, label_B)
         kept = {name: v if name == "p_SBN" else v.half() for name, v in answers.items()}
         y_BCHW = middle_of(y_BCHW, stage.crop).half()
         return {"x": x_BCHW, "y": y_BCHW, "label": label_B, **kept}
 
     plain = recipe.model_dump(mode="json")
     facts = {name: plain[name] for name in _DECISIVE}
-    with Path(task.distil.teacher).open("rb") as weights:
+    with student_path(task.distil.teacher).open("rb") as weights:
         facts["teacher"] = hashlib.file_digest(weights, "sha256").hexdigest()
     facts["stage"] = stage.model_dump()
     facts["degradations"] = task.degradations

@@ -43,7 +43,8 @@ class Distillation(Table):
     """What a student learns from a teacher beside the clean images; a weight of 0 leaves it out.
 
     Attributes:
-        teacher: weights that ``python -m cpl_edge.train`` wrote, or a published file made ours.
+        teacher: weights that ``python -m cpl_edge.train`` wrote, of a teacher or a larger student,
+            a shipped student's name, or a published file made ours.
         output: of L1 to the teacher's restoration.
         frequency: of the difference of the spectra of both restorations.
         feature: of the difference of both networks' attention maps at half and quarter size.

@@ -33,7 +33,6 @@ def recipe_for(target: str = "onnx", **changes) -> ExportRecipe:
         ({"target": "onxn"}, "no target 'onxn': did you mean 'onnx'?"),
         ({"precision": "fp16"}, "onnx does not do fp16: ONNX Runtime's CPU provider"),
         ({"precision": "w7"}, "onnx does not do w7: there is no such precision; choose from"),
-        ({"precision": "mixed"}, "mixed has no recipe of its own: make one with python -m"),
         ({"quantize": "litert-w8a8"}, "litert-w8a8 is for litert w8a8, not for onnx fp32"),
         ({"routing": "pinned"}, "add --degradation, one of noise, blur, rain, haze, lowlight"),
         (

@@ -13,7 +13,7 @@ def test_every_pair_is_supported_or_has_a_reason_with_what_is_nearest():
 
 def test_whatever_is_supported_has_a_recipe():
     names = set(shipped_names(KIND, ".toml"))
-    converted = {"fp32", "mixed"}  # by the converter itself; by --analyse
+    converted = {"fp32"}  # by the converter itself
     for target, precisions in SUPPORT.items():
         supported = {precision for precision, reason in precisions.items() if not reason}
         made = supported - converted - ({"fp16"} if target == "coreml" else set())

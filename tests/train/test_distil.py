@@ -6,7 +6,9 @@ import torch
 from cpl_edge.data.patches import ImageBank
 from cpl_edge.errors import UserError
 from cpl_edge.models.promptir import create_promptir
+from cpl_edge.models.student import Student, StudentConfig
 from cpl_edge.models.teachers import save_teacher
+from cpl_edge.models.zoo import create_student, load_student, save_student
 from cpl_edge.train.distil import DistilTask, PromptMatching, attention
 from cpl_edge.train.loop import Trainer
 from cpl_edge.train.recipe import Distillation, Stage, StudentRecipe
@@ -55,6 +57,43 @@ def test_each_term_is_an_ablation(teacher, crops, word):
     assert list(parts) == ["loss", "routing", NAMES[word]]
     assert parts[NAMES[word]] > 0
     assert total.item() == pytest.approx((plain + 0.5 * parts[NAMES[word]]).item())
+
+
+@pytest.fixture(name="larger", scope="module")
+def larger_student(tmp_path_factory):
+    student = create_student("s", 1)
+    with torch.no_grad():  # as after training: no convolution makes zeros
+        for parameter in student.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.02)
+    path = tmp_path_factory.mktemp("larger") / "larger.safetensors"
+    save_student(student, path)
+    return path
+
+
+def test_a_larger_student_teaches_what_it_restores_when_told(larger, crops):
+    one, (x_BCHW, _, label_B, crop, _) = task(larger, **ALL), crops
+    answers = one.ask(x_BCHW, crop, label_B)
+    student = load_student(larger)
+    logits_BSL = student.logits(x_BCHW)  # of all of the crop
+    w_BSN = student.forced(logits_BSL, label_B)
+    expected = student.restore(x_BCHW[..., 4:20, 4:20], w_BSN)
+    torch.testing.assert_close(answers["taught"], expected)
+    p_BD = logits_BSL[:, 0, : len(one.degradations)].softmax(-1)
+    torch.testing.assert_close(answers["p_SBN"], p_BD[None])
+    assert answers["t1"].shape == (5, 8 * 8)
+    assert answers["t2"].shape == (5, 4 * 4)
+    total, parts = one(*crops)
+    total.backward()
+    assert list(parts) == ["loss", "routing", *NAMES.values()]
+    assert all(p.grad is None for p in one.teacher.parameters())
+    assert one.matching.match().tolist() == [[0, 1, 2, 3, 4]]
+
+
+def test_a_student_teaches_only_the_same_degradations(tmp_path):
+    other = Student(StudentConfig(degradations=("noise", "rain")))
+    save_student(other, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="does not know the degradations noise, blur, rain"):
+        task(tmp_path / "other.safetensors", output=1.0)
 
 
 def test_gradients_reach_the_student_alone(teacher, crops):
