@@ -1,1 +1,1 @@
-"""Measuring how well a model restores: suites, PSNR and SSIM."""
+"""Measuring how well a model restores: suites, PSNR, SSIM and LPIPS."""

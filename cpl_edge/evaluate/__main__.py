@@ -46,6 +46,17 @@ def main(
     picture: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw the --prompts report.")
     ] = None,
+    lpips: Annotated[
+        bool, typer.Option("--lpips", help="Measure LPIPS too; needs the extra of that name.")
+    ] = False,
+    lpips_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="torchvision's AlexNet (.pth or .safetensors) for --lpips; downloaded once, if "
+            "not given.",
+        ),
+    ] = None,
     list_suites: Annotated[bool, typer.Option("--list", help="List the suites and exit.")] = False,
     json_path: Json = None,
     debug: Debug = False,
@@ -59,7 +70,11 @@ def main(
         return
     from cpl_edge.errors import UserError, require
 
+    if lpips_weights is not None and not lpips:
+        raise UserError("--lpips-weights is read for --lpips: add --lpips")
     if prompts:
+        if lpips:
+            raise UserError("--prompts measures PSNR alone: leave --lpips out")
         if degradation != "auto":
             raise UserError("--prompts forces every degradation in turn: leave --degradation out")
         require("torch", extra="train")
@@ -87,7 +102,9 @@ def main(
     from cpl_edge.evaluate.report import print_tables, to_json
     from cpl_edge.evaluate.run import evaluate
 
-    evaluation = evaluate(suite, model, data, limit, degradation, threads, passes)
+    evaluation = evaluate(
+        suite, model, data, limit, degradation, threads, passes, lpips, lpips_weights
+    )
     print_tables(evaluation, Console())
     write_json(json_path, to_json(evaluation))
 

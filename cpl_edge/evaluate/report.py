@@ -20,10 +20,12 @@ REMARK = "Training data differ: the published methods saw other and more images.
 
 
 def print_tables(evaluation: Evaluation, console: Console) -> None:
-    """Print the summary, what was selected, and published figures where the suite has some."""
+    """Print the summary, LPIPS, what was selected and published figures, where there are such."""
     for note in evaluation.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     console.print(summary_table(evaluation))
+    if evaluation.lpips is not None:
+        console.print(lpips_table(evaluation))
     # Where every image was taken for what it is, "routed" has said it all.
     if any(s.selected and s.routed != 1 for s in evaluation.summaries):
         console.print(selection_table(evaluation))
@@ -67,6 +69,16 @@ def summary_table(evaluation: Evaluation) -> Table:
             cells.append("-" if s.routed is None else f"{s.routed:.0%}")
         cells.append(f"{s.ms_per_megapixel:.0f}")
         table.add_row(*cells)
+    return table
+
+
+def lpips_table(evaluation: Evaluation) -> Table:
+    """Mean LPIPS: beside everything else it would not fit a narrow terminal."""
+    table = plain_table("LPIPS (less is better)")
+    table.add_column("degraded by")
+    table.add_column("LPIPS", justify="right", no_wrap=True)
+    for s in evaluation.summaries:
+        table.add_row(s.label, f"{s.lpips_before:.3f} -> {s.lpips_after:.3f}")
     return table
 
 
@@ -117,6 +129,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "threads": evaluation.threads,
         "limit": evaluation.limit,
         "passes": evaluation.passes,
+        "lpips": evaluation.lpips,
         "notes": list(evaluation.notes),
         "summary": [finite(asdict(s)) for s in evaluation.summaries],
         "rows": [finite(asdict(row) | {"gain": row.gain}) for row in evaluation.rows],

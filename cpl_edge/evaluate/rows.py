@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,9 @@ from cpl_edge.evaluate.samples import Sample
 from cpl_edge.evaluate.suites import Suite
 from cpl_edge.restore.outcome import Restored
 from cpl_edge.restore.restorer import AUTO
+
+Distance = Callable[[FloatImage, FloatImage], float]
+"""Of two float32 RGB images in [0, 1]: :class:`cpl_edge.evaluate.perceptual.Lpips`."""
 
 
 class Restores(Protocol):
@@ -42,6 +45,8 @@ class Row:
         seconds: wall time of restoring, routing included; reading and measuring not counted.
         pixels: size of the image.
         then: what later passes took it for.
+        lpips_before: LPIPS of the degraded image; None where it was not asked for.
+        lpips_after: LPIPS of the restored image; None where it was not asked for.
     """
 
     image: str
@@ -55,6 +60,8 @@ class Row:
     seconds: float
     pixels: int
     then: tuple[str, ...] = ()
+    lpips_before: float | None = None
+    lpips_after: float | None = None
 
     @property
     def gain(self) -> float:
@@ -84,6 +91,8 @@ class Summary:
         selected: images by the degradation that the model took them for, most first; empty where
             it does not tell.
         ms_per_megapixel: milliseconds of restoring per million pixels.
+        lpips_before: mean LPIPS of the degraded images; None where it was not asked for.
+        lpips_after: mean LPIPS of the restored images; None where it was not asked for.
     """
 
     label: str
@@ -100,9 +109,17 @@ class Summary:
     routed: float | None
     selected: dict[str, int]
     ms_per_megapixel: float
+    lpips_before: float | None = None
+    lpips_after: float | None = None
 
 
-def measure(sample: Sample, suite: Suite, model: Restores, degradation: str = AUTO) -> Row:
+def measure(
+    sample: Sample,
+    suite: Suite,
+    model: Restores,
+    degradation: str = AUTO,
+    lpips: Distance | None = None,
+) -> Row:
     """Degrade, restore and measure one image.
 
     Args:
@@ -110,12 +127,17 @@ def measure(sample: Sample, suite: Suite, model: Restores, degradation: str = AU
         suite: says how to crop, what to measure and by which convention.
         model: an opened model.
         degradation: what the model is told (see :func:`cpl_edge.evaluate.run.told`).
+        lpips: measures LPIPS too; in RGB, whatever channels the suite compares.
     """
     degraded, clean = (_as_float(image) for image in sample.load(suite.crop_multiple))
     result = model.restore_float(degraded, degradation)
     restored = np.clip(result.image_HWC.astype(np.float32, copy=False), 0, 1)
     size = clean.shape
     degraded, clean, restored = (_compared(x, suite) for x in (degraded, clean, restored))
+    lpips_before = lpips(degraded, clean) if lpips else None
+    lpips_after = lpips(restored, clean) if lpips else None
+    if suite.channels == "y":
+        degraded, clean, restored = luma(degraded), luma(clean), luma(restored)
     with_ssim = "ssim" in suite.metrics
     return Row(
         image=sample.name,
@@ -129,6 +151,8 @@ def measure(sample: Sample, suite: Suite, model: Restores, degradation: str = AU
         seconds=result.seconds.total,
         pixels=size[0] * size[1],
         then=result.then,
+        lpips_before=lpips_before,
+        lpips_after=lpips_after,
     )
 
 
@@ -166,17 +190,18 @@ def summarise(rows: Iterable[Row], routed: Sequence[str]) -> list[Summary]:
                 ms_per_megapixel=1e9
                 * math.fsum(row.seconds for row in group)
                 / sum(row.pixels for row in group),
+                lpips_before=_mean_or_none([row.lpips_before for row in group]),
+                lpips_after=_mean_or_none([row.lpips_after for row in group]),
             )
         )
     return summaries
 
 
 def _compared(x_HWC: FloatImage, suite: Suite) -> FloatImage:
-    """What of an image the suite compares: see the keys of :class:`Suite`."""
+    """What of an RGB image the suite compares: see the keys of :class:`Suite`."""
     if suite.rounded:
         x_HWC = np.rint(x_HWC * np.float32(255)) / np.float32(255)
-    x_HWC = without_border(x_HWC, suite.border)
-    return luma(x_HWC) if suite.channels == "y" else x_HWC
+    return without_border(x_HWC, suite.border)
 
 
 def _as_float(image_HWC: Image) -> FloatImage:

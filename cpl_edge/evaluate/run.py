@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cpl_edge.cli import track
 from cpl_edge.errors import UserError
+from cpl_edge.evaluate.perceptual import Lpips
 from cpl_edge.evaluate.rows import Row, Summary, measure, summarise
 from cpl_edge.evaluate.samples import available, find_samples
 from cpl_edge.evaluate.suites import Suite, load_suite
@@ -35,6 +36,8 @@ class Evaluation:
         summaries: degradations.
         notes: where the suite had to be changed for the images at hand, a line each.
         passes: how often an image was restored at most.
+        lpips: what LPIPS was measured with (:class:`cpl_edge.evaluate.perceptual.Lpips`); None
+            where it was not.
     """
 
     suite: Suite
@@ -47,6 +50,7 @@ class Evaluation:
     summaries: tuple[Summary, ...]
     notes: tuple[str, ...] = ()
     passes: int = 1
+    lpips: dict[str, str] | None = None
 
 
 def evaluate(
@@ -57,6 +61,8 @@ def evaluate(
     degradation: str = AUTO,
     threads: int = 1,
     passes: int = 1,
+    lpips: bool = False,
+    lpips_weights: Path | None = None,
 ) -> Evaluation:
     """Run a suite, with a progress bar.
 
@@ -70,6 +76,8 @@ def evaluate(
         degradation: ``"auto"``, ``"oracle"`` or what the model is always told.
         threads: CPU threads.
         passes: restore each image so often at most (:mod:`cpl_edge.restore.passes`).
+        lpips: measure LPIPS too.
+        lpips_weights: its AlexNet; None downloads it once.
 
     Raises:
         UserError: a mistake in any of these, in one line.
@@ -78,6 +86,7 @@ def evaluate(
     chosen, notes = available(load_suite(suite), data)
     samples = find_samples(chosen, data, limit)
     path = find_model(model)
+    distance = Lpips(lpips_weights, threads) if lpips else None
     with closing(open_runtime(path, threads)) as runtime:
         info = runtime.info
         known = info.degradations if info.pinned is None else (info.pinned,)
@@ -86,7 +95,7 @@ def evaluate(
         for choice in tell:
             restorer.check(choice)
         rows = [
-            measure(sample, chosen, restorer, choice)
+            measure(sample, chosen, restorer, choice, distance)
             for sample, choice in track([*zip(samples, tell, strict=True)], chosen.name)
         ]
     routed = info.degradations if degradation == AUTO and info.pinned is None else ()
@@ -102,6 +111,7 @@ def evaluate(
         tuple(summaries),
         notes,
         passes,
+        distance.about if distance else None,
     )
 
 

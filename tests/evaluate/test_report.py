@@ -81,6 +81,25 @@ def test_table_without_ssim(evaluation):
     assert "SSIM" not in text(replace(evaluation, suite=suite))
 
 
+def test_lpips_where_it_was_measured(evaluation):
+    assert "LPIPS" not in text(evaluation)
+    read = to_json(evaluation)
+    assert read["lpips"] is None and read["summary"][0]["lpips_after"] is None
+    rows = [replace(row, lpips_before=0.5, lpips_after=0.0625 * i) for i, row in enumerate(ROWS, 1)]
+    about = {"network": "AlexNet", "version": "0.1", "weights": "a.pth", "sha256": "ab" * 32}
+    measured = replace(with_rows(rows), lpips=about)
+    lines = text(measured).splitlines()
+    start = next(i for i, line in enumerate(lines) if "LPIPS (less is better)" in line)
+    assert lines[start + 3].split() == ["noise", "15", "0.500", "->", "0.094"]
+    assert lines[start + 4].split() == ["noise", "25", "0.500", "->", "0.188"]
+    assert max(map(len, text(measured, width=80).splitlines())) <= 80
+    read = json.loads(json.dumps(to_json(measured), allow_nan=False))
+    assert read["lpips"] == about
+    assert [row["lpips_after"] for row in read["rows"]] == [0.0625, 0.125, 0.1875]
+    assert read["summary"][0]["lpips_before"] == 0.5
+    assert read["summary"][0]["lpips_after"] == pytest.approx(0.09375)
+
+
 def test_published_figures_with_their_remark(evaluation):
     lines = text(evaluation).splitlines()
     ours = next(line for line in lines if "this model" in line)

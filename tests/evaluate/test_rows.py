@@ -1,6 +1,7 @@
 """Rows and summaries with stub models whose answers are known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,38 @@ def test_ssim_only_where_asked(suite, samples):
     row = measure(samples[0], suite.model_copy(update={"metrics": ("psnr",)}), IDENTITY)
     assert row.ssim_before is None and row.ssim_after is None
     assert summarise([row], KNOWN)[0].ssim_after is None
+
+
+def test_lpips_sees_rgb_as_it_is_compared(suite, samples):
+    changes = {"channels": "y", "rounded": True, "border": 2}
+    seen = []
+
+    def distance(x_HWC, y_HWC):
+        seen.append(x_HWC)
+        assert x_HWC.shape == y_HWC.shape == (60, 76, 3)
+        return float(np.abs(x_HWC - y_HWC).mean())
+
+    plain = measure(samples[0], suite.model_copy(update=changes), IDENTITY)
+    brighter = Stub(lambda x_HWC: x_HWC + np.float32(0.2 / 255))
+    row = measure(samples[0], suite.model_copy(update=changes), brighter, lpips=distance)
+    degraded, restored = seen
+    assert np.array_equal(degraded, restored), "a fifth of a level is rounded away"
+    assert row.lpips_before == row.lpips_after > 0
+    assert (row.psnr_after, row.ssim_after) == (plain.psnr_after, plain.ssim_after)
+    assert plain.lpips_before is None and plain.lpips_after is None
+
+
+def test_lpips_is_averaged_by_degradation():
+    rows = [
+        replace(row("a", 20, 30), lpips_before=0.5, lpips_after=0.25),
+        replace(row("b", 20, 30), lpips_before=0.25, lpips_after=0.0),
+        replace(row("c", 20, 30, label="haze"), lpips_before=0.0, lpips_after=1.0),
+    ]
+    rain, haze = summarise(rows, KNOWN)
+    assert (rain.lpips_before, rain.lpips_after) == (0.375, 0.125)
+    assert (haze.lpips_before, haze.lpips_after) == (0, 1)
+    (without,) = summarise([row("a", 20, 30)], KNOWN)
+    assert without.lpips_before is None and without.lpips_after is None
 
 
 def row(image, before, after, label="rain", selected="rain", degradation="rain", seconds=0.5):

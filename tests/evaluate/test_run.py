@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -106,6 +108,32 @@ def test_oracle_tells_each_image_its_degradation(student, data):
     assert always.rows[0].psnr_after != rows[0].psnr_after
 
 
+def test_lpips_through_the_command(student, data, capsys, monkeypatch):
+    opened = []
+
+    class Difference:
+        about: ClassVar = {"weights": "alexnet.pth"}
+
+        def __init__(self, *arguments):
+            opened.append(arguments)
+
+        def __call__(self, x_HWC, y_HWC):
+            return float(np.abs(x_HWC - y_HWC).mean())
+
+    monkeypatch.setattr(run, "Lpips", Difference)
+    report = data / "report.json"
+    arguments = ["--suite", str(data / "suite.toml"), "--model", student, "--data", str(data)]
+    more = ["--lpips", "--lpips-weights", "some/alexnet.pth"]
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, *more, "--json", str(report)])
+    assert stop.value.code == 0 and opened == [(Path("some/alexnet.pth"), 1)]
+    assert "LPIPS" in capsys.readouterr().out
+    read = json.loads(report.read_text())
+    assert read["lpips"] == {"weights": "alexnet.pth"}
+    for row in read["rows"]:
+        assert row["lpips_before"] > 0 and row["lpips_after"] not in (0, row["lpips_before"])
+
+
 def test_passes_are_counted_and_named(student, data, monkeypatch):
     suite = str(data / "suite.toml")
     once = evaluate(suite, student, data, limit=1)
@@ -161,6 +189,8 @@ def test_mistakes_are_found_before_anything_runs(student, data, monkeypatch):
         ([], "error: choose a suite with --suite NAME; --list shows them"),
         (["--suite", "cbsd86"], "error: no suite 'cbsd86': did you mean 'cbsd68'?"),
         (["--suite", "cbsd68"], "set --data or CPL_EDGE_DATA to a folder that holds cbsd68/"),
+        (["--lpips-weights", "a.pth"], "--lpips-weights is read for --lpips: add --lpips"),
+        (["--prompts", "--lpips"], "--prompts measures PSNR alone: leave --lpips out"),
         (["--suite", "bundled", "--model", "nothing.onnx"], "nothing.onnx does not exist"),
     ],
 )
