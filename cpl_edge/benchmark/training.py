@@ -1,181 +1,83 @@
 """python -m cpl_edge.benchmark.training: how much faster a teacher trains here than elsewhere.
 
-The plain loop is the paper's recipe as one would write it, and as its authors' code runs it:
+The plain loop is the paper's recipe as one would write it, and as its authors' code runs it; see
+`cpl_edge.benchmark.plain_loop`.
 
-- float32 as PyTorch sets it up (on a GPU convolutions may use TF32, products of matrices not);
-- worker processes that decode files: the clean image and, but for noise, its degraded one, which
-  lies on the disk as in the published datasets; then the same random crop and flip of both;
-- four negatives, each a forward of its own through the whole network;
-- AdamW, and the loss read after every step.
-
-Both train the same network on the same images, crops and batch, one after the other, in one
-process on one machine. The plain loop's files are in the cache of the disk: what it loses to
-decoding is then processor time alone.
+Both train the same network on the same images, crops and batch, in one process on one machine, a
+few steps of each in turn, so that a machine that slows down hurts both alike. The plain loop's
+files are in the cache of the disk: what it loses to decoding is then processor time alone, and its
+workers may decode ahead while the others train, which favours it.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cpl_edge.cli import Debug, Json, verb, write_json
+from cpl_edge.cli import Debug, Json, track, verb, write_json
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from torch import Tensor
 
     from cpl_edge.data.patches import ImageBank
     from cpl_edge.train.recipe import TeacherRecipe
 
 
-def write_pairs(
-    images_HWC: Sequence[np.ndarray], kinds: Sequence[str], folder: Path
-) -> list[tuple[str, Path, Path]]:
-    """Write the files that the plain loop decodes.
-
-    Returns:
-        Kind, clean file and degraded file of each pair; for noise, which is added while training,
-        the clean file twice.
-    """
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    from cpl_edge.data.degradations import degrade
-
-    pairs = []
-    for number, image_HWC in enumerate(images_HWC):
-        clean = folder / f"{number}.png"
-        Image.fromarray(image_HWC).save(clean, compress_level=1)
-        x_BCHW = torch.from_numpy(np.ascontiguousarray(image_HWC)).permute(2, 0, 1)[None] / 255
-        for kind in kinds:
-            if kind == "noise":
-                pairs.append((kind, clean, clean))
-                continue
-            generator = torch.Generator().manual_seed(number)
-            degraded_CHW = (degrade(x_BCHW, kind, generator)[0] * 255).round().byte()
-            path = folder / f"{number}-{kind}.png"
-            Image.fromarray(degraded_CHW.permute(1, 2, 0).numpy()).save(path, compress_level=1)
-            pairs.append((kind, clean, path))
-    return pairs
-
-
-class PlainPairs:
-    """A data set of pairs: decodes two files, crops, flips, adds noise of 15, 25 or 50.
-
-    Args:
-        pairs: from :func:`write_pairs`.
-        crop: side in pixels.
-    """
-
-    def __init__(self, pairs: Sequence[tuple[str, Path, Path]], crop: int) -> None:
-        self.pairs, self.crop = pairs, crop
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        import numpy as np
-        import torch
-        from PIL import Image
-
-        kind, clean, degraded = self.pairs[index]
-        y_HWC = np.asarray(Image.open(clean).convert("RGB"))
-        x_HWC = y_HWC if kind == "noise" else np.asarray(Image.open(degraded).convert("RGB"))
-        rng = np.random.default_rng()
-        top, left = (int(rng.integers(side - self.crop + 1)) for side in y_HWC.shape[:2])
-        window = (slice(top, top + self.crop), slice(left, left + self.crop))
-        x_HWC, y_HWC = x_HWC[window], y_HWC[window]
-        if rng.random() < 0.5:
-            x_HWC, y_HWC = x_HWC[:, ::-1], y_HWC[:, ::-1]
-        if kind == "noise":
-            noisy = x_HWC + rng.standard_normal(x_HWC.shape) * rng.choice((15, 25, 50))
-            x_HWC = noisy.clip(0, 255).astype(np.uint8)
-        x_CHW, y_CHW = (
-            torch.from_numpy(np.ascontiguousarray(image_HWC)).permute(2, 0, 1).float() / 255
-            for image_HWC in (x_HWC, y_HWC)
-        )
-        return x_CHW, y_CHW
-
-
-def plain_steps(
-    recipe: TeacherRecipe, pairs: PlainPairs, workers: int, device: torch.device
-) -> Generator[None]:
-    """The plain loop; each ``next`` is one step."""
-    import torch
-    from torch.utils.data import DataLoader, RandomSampler
-
-    from cpl_edge.losses.contrastive import ContrastiveRegularisation
-    from cpl_edge.losses.features import FilterBank
-    from cpl_edge.models.promptir import create_promptir
-
-    torch.set_float32_matmul_precision("highest")
-    batch = recipe.stages[0].batch
-    loader: Any = DataLoader(
-        pairs,  # type: ignore[arg-type]
-        batch,
-        sampler=RandomSampler(pairs, replacement=True, num_samples=1_000_000 * batch),
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-    )
-    network = create_promptir(recipe.teacher, prompt=recipe.prompt).to(device)
-    optimiser = torch.optim.AdamW(network.parameters(), recipe.lr, recipe.betas, weight_decay=0.0)
-    generator = torch.Generator(device).manual_seed(0)
-    weight = 0.001 / max(recipe.negatives, 1)
-    cpr = ContrastiveRegularisation(FilterBank().to(device), 1, weight, batched=False)
-    for x_BCHW, y_BCHW in loader:
-        x_BCHW, y_BCHW = x_BCHW.to(device), y_BCHW.to(device)
-        restored, routes = network(x_BCHW, None, True)
-        loss = (restored - y_BCHW).abs().mean()
-        wrong = []
-        for _ in range(recipe.negatives):
-            wrong += cpr.wrong_restorations(network, x_BCHW, None, routes, generator)
-        loss = loss + cpr.term(restored, wrong)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        loss.item()
-        yield
-
-
 def engine_steps(recipe: TeacherRecipe, bank: ImageBank, folder: Path) -> Generator[None]:
     """Our trainer with the same network; each ``next`` is one step."""
     from cpl_edge.train.loop import Trainer
+    from cpl_edge.train.speed import set_precision
     from cpl_edge.train.teacher import TeacherTask
 
     trainer = Trainer(TeacherTask(recipe), bank, None, folder)
     while True:
+        set_precision(recipe.precision, bank.device)
         trainer.train_step()
         yield
 
 
-def seconds_a_step(step: Callable[[], object], count: int, warm: int) -> float:
-    """Median time of a step, the GPU's work included.
+TURN = 5
+"""Steps of one loop before the next has its turn."""
+
+
+def seconds_a_step(
+    loops: Mapping[str, Callable[[], object]], count: int, warm: int
+) -> dict[str, float]:
+    """Median time of a step of each loop, the GPU's work included, measured in turns.
 
     Args:
-        step: takes one step.
-        count: steps to measure.
+        loops: each takes one step.
+        count: steps to measure of each.
         warm: steps before, which start workers, compile and choose algorithms.
     """
     import statistics
 
     import torch
 
-    seconds = []
-    for number in range(warm + count):
+    def timed(step: Callable[[], object]) -> float:
         started = time.perf_counter()
         step()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        if number >= warm:
-            seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+        return time.perf_counter() - started
+
+    for step in loops.values():
+        for _ in range(warm):
+            step()
+    seconds: dict[str, list[float]] = {label: [] for label in loops}
+    turns = [
+        label for start in range(0, count, TURN) for label in loops
+        for _ in range(min(TURN, count - start))
+    ]  # fmt: skip
+    for label in track(turns, "steps in turns"):
+        seconds[label].append(timed(loops[label]))
+    return {label: statistics.median(times) for label, times in seconds.items()}
 
 
 def measure(
@@ -202,6 +104,7 @@ def measure(
     """
     import torch
 
+    from cpl_edge.benchmark.plain_loop import PlainPairs, plain_steps, write_pairs
     from cpl_edge.data.patches import ImageBank
 
     stage = recipe.stages[0]
@@ -210,16 +113,17 @@ def measure(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pairs = PlainPairs(write_pairs(images_HWC, recipe.degradations, folder), stage.crop)
-        loops: dict[str, Callable[[], Generator[None]]] = {
-            "plain": lambda: plain_steps(recipe, pairs, workers, device),
-            "engine": lambda: engine_steps(recipe, bank, folder / "run"),
-            "engine, negatives the other way": lambda: engine_steps(other, bank, folder / "run"),
+        loops = {
+            "plain": plain_steps(recipe, pairs, workers, device),
+            "engine": engine_steps(recipe, bank, folder / "run"),
+            "engine, negatives the other way": engine_steps(other, bank, folder / "other"),
         }
-        seconds = {}
-        for label, start in loops.items():
-            steps = start()
-            seconds[label] = seconds_a_step(steps.__next__, count, warm)
-            steps.close()  # and with it the workers, before the next loop runs
+        try:
+            steps = {label: loop.__next__ for label, loop in loops.items()}
+            seconds = seconds_a_step(steps, count, warm)
+        finally:
+            for loop in loops.values():
+                loop.close()  # and with the plain one its workers
     generator = torch.Generator(device).manual_seed(0)
 
     def degrade() -> object:
@@ -231,7 +135,7 @@ def measure(
         "images_per_second": {k: round(stage.batch / s, 3) for k, s in seconds.items()},
         "ratio": round(plain / engine, 3),
         "batching": round(batching, 3),
-        "degrading": round(seconds_a_step(degrade, count, warm) / engine, 3),
+        "degrading": round(seconds_a_step({"": degrade}, count, warm)[""] / engine, 3),
     }
 
 

@@ -1,48 +1,15 @@
 import json
 
-import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from cpl_edge.benchmark.training import PlainPairs, main, write_pairs
+from cpl_edge.benchmark.training import main, seconds_a_step
 from cpl_edge.data.photos import bundled_photos
-
-KINDS = ("noise", "haze")
 
 
 @pytest.fixture(name="image", scope="module")
 def a_photo():
     return dict(bundled_photos())["coffee"][:48, :64]
-
-
-def test_pairs_are_files_of_one_image(image, tmp_path):
-    pairs = write_pairs([image], KINDS, tmp_path)
-    assert [pair[0] for pair in pairs] == list(KINDS)
-    (_, clean, same), (_, other, degraded) = pairs
-    assert clean == same == other != degraded
-    np.testing.assert_array_equal(np.asarray(Image.open(clean)), image)
-    assert np.asarray(Image.open(degraded)).mean() > image.mean()  # haze is bright
-
-
-def test_the_plain_data_set_crops_both_alike(image, tmp_path):
-    clean, negative = tmp_path / "clean.png", tmp_path / "negative.png"
-    Image.fromarray(image).save(clean)
-    Image.fromarray(255 - image).save(negative)
-    pairs = PlainPairs([("haze", clean, negative)], 16)
-    assert len(pairs) == 1
-    for _ in range(8):  # whatever the crop and the flips, what belongs together sums to white
-        x_CHW, y_CHW = pairs[0]
-        assert x_CHW.shape == y_CHW.shape == (3, 16, 16)
-        assert x_CHW.dtype == torch.float32 and x_CHW.min() >= 0 and x_CHW.max() <= 1
-        torch.testing.assert_close(x_CHW + y_CHW, torch.ones(3, 16, 16))
-
-
-def test_noise_is_new_each_time(image, tmp_path):
-    pairs = PlainPairs(write_pairs([image], ("noise",), tmp_path), 48)
-    differences = [x_CHW - y_CHW for x_CHW, y_CHW in (pairs[0], pairs[0])]
-    assert all(0.03 < float(d.std()) < 0.25 for d in differences)
-    assert not torch.equal(*differences)
 
 
 @pytest.fixture(name="place")
@@ -87,3 +54,12 @@ def test_the_verb_prints_and_writes_the_ratio(place, capsys):
 def test_mistakes_end_with_2(place, capsys, words, message):
     assert run(place, *words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_loops_are_measured_in_turns():
+    calls = []
+    loops = {name: lambda name=name: calls.append(name) for name in "ab"}
+    seconds = seconds_a_step(loops, count=7, warm=1)
+    assert "".join(calls) == "ab" + "aaaaabbbbb" + "aabb"
+    assert list(seconds) == ["a", "b"]
+    assert all(s >= 0 for s in seconds.values())
