@@ -1,5 +1,6 @@
 """What the tests of teachers, distillation and processes share."""
 
+import json
 import os
 import socket
 import subprocess
@@ -11,7 +12,10 @@ import torch
 
 from cpl_edge.data.patches import ImageBank
 from cpl_edge.data.photos import bundled_photos
-from cpl_edge.train.recipe import Stage, TeacherRecipe
+from cpl_edge.models.promptir import create_promptir
+from cpl_edge.models.teachers import save_teacher
+from cpl_edge.train.recipe import Stage, StudentRecipe, TeacherRecipe
+from cpl_edge.train.start import create_task
 
 KINDS = ("noise", "haze")
 
@@ -43,6 +47,32 @@ def teacher_recipe():
             "stages": [Stage(crop=16, batch=2)],
         }
         return TeacherRecipe(**{**plain, **values})
+
+    return make
+
+
+@pytest.fixture(name="teacher", scope="session")
+def teacher_file(tmp_path_factory):
+    """Weights of the smallest teacher, untrained."""
+    torch.manual_seed(0)
+    network = create_promptir("cpl-tiny")
+    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    save_teacher(network.config, network.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def task_of():
+    def make(**values):
+        """A task of a recipe as TOML would give it, whose prompts do something."""
+        shape = {"widths": [4, 6], "blocks": [1, 1, 1], "levels": 1, **values.pop("shape", {})}
+        recipe = {"student": "nano", "precision": "fp32", "shape": shape, **values}
+        task = create_task(StudentRecipe.model_validate_json(json.dumps(recipe)))
+        with torch.no_grad():  # a fresh student is the identity: its prompts would change nothing
+            for name, parameter in task.network.named_parameters():
+                if "project" in name or "shift" in name:
+                    parameter.normal_(generator=torch.Generator().manual_seed(0))
+        return task
 
     return make
 

@@ -5,9 +5,7 @@ import torch
 
 from cpl_edge.data.patches import ImageBank
 from cpl_edge.errors import UserError
-from cpl_edge.models.promptir import create_promptir
 from cpl_edge.models.student import Student, StudentConfig
-from cpl_edge.models.teachers import save_teacher
 from cpl_edge.models.zoo import create_student, load_student, save_student
 from cpl_edge.train.distil import DistilTask, PromptMatching, attention
 from cpl_edge.train.loop import Trainer
@@ -16,15 +14,6 @@ from cpl_edge.train.task import StudentTask
 
 ALL = {"output": 1.0, "frequency": 0.5, "feature": 0.1, "routing": 0.2}
 NAMES = {"output": "output", "frequency": "frequency", "feature": "feature", "routing": "transfer"}
-
-
-@pytest.fixture(name="teacher", scope="module")
-def teacher_file(tmp_path_factory):
-    torch.manual_seed(0)
-    network = create_promptir("cpl-tiny")
-    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
-    save_teacher(network.config, network.state_dict(), path)
-    return path
 
 
 def recipe(teacher, **weights):

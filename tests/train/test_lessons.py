@@ -16,15 +16,6 @@ from cpl_edge.train.start import create_task
 ALONE = Processes()
 
 
-@pytest.fixture(name="teacher", scope="module")
-def teacher_file(tmp_path_factory):
-    torch.manual_seed(0)
-    network = create_promptir("cpl-tiny")
-    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
-    save_teacher(network.config, network.state_dict(), path)
-    return path
-
-
 @pytest.fixture(name="task")
 def tasks(teacher):
     def make(stage=None, teacher=teacher, distil=None, **values):

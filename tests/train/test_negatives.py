@@ -5,41 +5,24 @@ import torch
 
 from cpl_edge.data.patches import ImageBank
 from cpl_edge.errors import UserError
-from cpl_edge.models.promptir import create_promptir
-from cpl_edge.models.teachers import save_teacher
 from cpl_edge.train.loop import Trainer
 from cpl_edge.train.negatives import draw_others
-from cpl_edge.train.recipe import StudentRecipe
-from cpl_edge.train.start import create_task
 
-SMALL = {"widths": [4, 6], "blocks": [1, 1, 1], "levels": 2}
 SPARSE = {"shape": {"prompt": "sparse"}, "selection": "router"}
 
 
-def task_of(**values):
-    """A task of a recipe as TOML would give it, whose prompts do something."""
-    shape = {**SMALL, **values.pop("shape", {})}
-    recipe = {"student": "nano", "precision": "fp32", "shape": shape, "negatives": 2, **values}
-    task = create_task(StudentRecipe.model_validate_json(json.dumps(recipe)))
-    with torch.no_grad():  # a fresh student is the identity: its prompts would change nothing
-        for name, parameter in task.network.named_parameters():
-            if "project" in name or "shift" in name:
-                parameter.normal_(generator=torch.Generator().manual_seed(0))
-    return task
+@pytest.fixture(name="task_of")
+def tasks_with_a_contrast(task_of):
+    def make(**values):
+        shape = {"levels": 2, **values.pop("shape", {})}
+        return task_of(shape=shape, **{"negatives": 2, **values})
+
+    return make
 
 
 def batch():
     x_BCHW = torch.rand(5, 3, 24, 24, generator=torch.Generator().manual_seed(1))
     return x_BCHW, x_BCHW.flip(0), torch.arange(5), 16, torch.Generator().manual_seed(2)
-
-
-@pytest.fixture(name="teacher", scope="module")
-def teacher_file(tmp_path_factory):
-    torch.manual_seed(0)
-    network = create_promptir("cpl-tiny")
-    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
-    save_teacher(network.config, network.state_dict(), path)
-    return str(path)
 
 
 def test_drawn_are_others_all_different_and_equally_often():
@@ -56,7 +39,7 @@ def test_drawn_are_others_all_different_and_equally_often():
 
 
 @pytest.mark.parametrize("selection", ["label", "router"])
-def test_a_wrong_degradation_has_its_own_levels_by_the_router(selection):
+def test_a_wrong_degradation_has_its_own_levels_by_the_router(task_of, selection):
     task = task_of(negatives=4, selection=selection)
     network, (x_BCHW, _, label_B, _, generator) = task.network, batch()
     logits_BSL = network.logits(x_BCHW)
@@ -76,7 +59,7 @@ def test_a_wrong_degradation_has_its_own_levels_by_the_router(selection):
 
 
 @pytest.mark.parametrize("weight", ["router", "selected", "one"])
-def test_of_sparse_prompts_another_one_is_wrong(weight):
+def test_of_sparse_prompts_another_one_is_wrong(task_of, weight):
     task = task_of(**SPARSE, negatives=9, negative_weight=weight)
     network, (x_BCHW, *_, generator) = task.network, batch()
     logits_BSL = network.logits(x_BCHW)
@@ -95,7 +78,7 @@ def test_of_sparse_prompts_another_one_is_wrong(weight):
 
 
 @pytest.mark.parametrize("values", [{"selection": "label"}, {"selection": "router"}, SPARSE])
-def test_the_selected_prompts_are_never_restored_with(values, monkeypatch):
+def test_the_selected_prompts_are_never_restored_with(task_of, values, monkeypatch):
     task = task_of(**values, negatives=3)
     used = []
     restore = task.network.restore
@@ -116,7 +99,7 @@ def test_the_selected_prompts_are_never_restored_with(values, monkeypatch):
     assert (wrong_LSN.sum(-1) > 0).all()
 
 
-def test_the_term_falls_when_outputs_move_apart():
+def test_the_term_falls_when_outputs_move_apart(task_of):
     task = task_of()
     y_BCHW = torch.rand(2, 3, 16, 16)
     away = torch.rand(2, 3, 16, 16)
@@ -125,7 +108,7 @@ def test_the_term_falls_when_outputs_move_apart():
     assert task.contrast.term(y_BCHW, [y_BCHW, y_BCHW]) == 0
 
 
-def test_it_is_part_of_what_is_minimised():
+def test_it_is_part_of_what_is_minimised(task_of):
     task = task_of(cpr_weight=10.0)
     total, parts = task(*batch())
     assert list(parts) == ["loss", "routing", "cpr"]
@@ -142,7 +125,7 @@ def test_it_is_part_of_what_is_minimised():
     assert all(parameter.grad is None for parameter in task.contrast.parameters())
 
 
-def test_no_gradient_reaches_what_restores_wrongly():
+def test_no_gradient_reaches_what_restores_wrongly(task_of):
     task = task_of(selection="label", routing_weight=0.0)
     x_BCHW, y_BCHW, label_B, crop, generator = batch()
     label_B = torch.zeros_like(label_B)  # noise alone is right: prompts 0 and 1
@@ -154,7 +137,7 @@ def test_no_gradient_reaches_what_restores_wrongly():
     assert any((p.grad[:2] != 0).any() for p in prompts if p.grad is not None)
 
 
-def test_with_a_teacher_the_feature_term_sees_the_right_pass(teacher):
+def test_with_a_teacher_the_feature_term_sees_the_right_pass(task_of, teacher):
     distil = {"teacher": teacher, "output": 1.0, "feature": 0.5, "routing": 0.1}
     tasks = [task_of(distil=distil, negatives=k) for k in (0, 3)]
     (_, plain), (total, parts) = (task(*batch()) for task in tasks)
@@ -176,13 +159,13 @@ def test_with_a_teacher_the_feature_term_sees_the_right_pass(teacher):
         ({"vgg": "nothing.pth"}, "nothing.pth"),
     ],
 )
-def test_recipes_that_cannot_be_are_told_in_one_line(values, message):
+def test_recipes_that_cannot_be_are_told_in_one_line(task_of, values, message):
     with pytest.raises(UserError, match=message) as caught:
         task_of(**values)
     assert "\n" not in str(caught.value)
 
 
-def test_stopped_and_resumed_it_takes_the_steps_of_one_run(photo, tmp_path):
+def test_stopped_and_resumed_it_takes_the_steps_of_one_run(task_of, photo, tmp_path):
     def trainer(folder):
         stages = [{"crop": 16, "batch": 5, "context": 24}]
         task = task_of(steps=4, stages=stages, cpr_weight=0.1, ema=0.9)

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 import torch
 
@@ -46,30 +44,18 @@ def test_a_student_starts_from_trained_weights(tmp_path):
 SMALL = {"widths": [4, 6], "blocks": [1, 1, 1], "levels": 1}
 
 
-def task_of(**values):
-    """A task of a recipe as TOML would give it."""
-    shape = {**SMALL, **values.pop("shape", {})}
-    recipe = {"student": "nano", "precision": "fp32", "shape": shape, **values}
-    task = StudentTask(StudentRecipe.model_validate_json(json.dumps(recipe)))
-    with torch.no_grad():  # a fresh student is the identity: its prompts would change nothing
-        for name, parameter in task.network.named_parameters():
-            if "project" in name or "shift" in name:
-                parameter.normal_(generator=torch.Generator().manual_seed(0))
-    return task
-
-
 def batch():
     x_BCHW = torch.rand(5, 3, 24, 24, generator=torch.Generator().manual_seed(1))
     return x_BCHW, x_BCHW.flip(0), torch.arange(5), 24, torch.Generator()
 
 
-def test_a_shape_replaces_the_presets():
+def test_a_shape_replaces_the_presets(task_of):
     config = task_of(shape={"prompt": "soft"}, selection="router").network.config
     assert (config.widths, config.levels, config.prompt) == ((4, 6), 1, "soft")
     assert config.router_hidden == 48
 
 
-def test_the_label_or_the_router_selects():
+def test_the_label_or_the_router_selects(task_of):
     by_label, by_router = task_of(), task_of(selection="router")
     x_BCHW, _, label_B, crop, _ = batch()
     labelled, logits_BSL = by_label.restore(x_BCHW, label_B, crop)
@@ -82,7 +68,7 @@ def test_the_label_or_the_router_selects():
 
 
 @pytest.mark.parametrize("prompt", ["soft", "sparse"])
-def test_without_labels_the_router_learns_by_what_it_selects(prompt):
+def test_without_labels_the_router_learns_by_what_it_selects(task_of, prompt):
     task = task_of(shape={"prompt": prompt}, selection="router", routing_weight=0.0)
     task(*batch())[0].backward()
     assert task.network.router.head.weight.grad.abs().sum() > 0
@@ -90,19 +76,19 @@ def test_without_labels_the_router_learns_by_what_it_selects(prompt):
         task_of(shape={"prompt": prompt})
 
 
-def test_with_labels_alone_the_router_learns_from_them_alone():
+def test_with_labels_alone_the_router_learns_from_them_alone(task_of):
     task = task_of(routing_weight=0.0)
     task(*batch())[0].backward()
     assert task.network.router.head.weight.grad.abs().sum() == 0
 
 
-def test_without_prompts_there_is_only_the_reconstruction():
+def test_without_prompts_there_is_only_the_reconstruction(task_of):
     total, parts = task_of(shape={"prompt": "none"})(*batch())
     assert list(parts) == ["loss"]
     assert torch.equal(total, parts["loss"])
 
 
-def test_balance_is_one_of_the_losses():
+def test_balance_is_one_of_the_losses(task_of):
     task = task_of(shape={"prompt": "sparse"}, selection="router", routing_weight=0.0,
                    balance_weight=0.3)  # fmt: skip
     total, parts = task(*batch())
