@@ -138,7 +138,7 @@ def test_no_gradient_reaches_what_restores_wrongly(task_of):
 
 
 def test_with_a_teacher_the_feature_term_sees_the_right_pass(task_of, teacher):
-    distil = {"teacher": teacher, "output": 1.0, "feature": 0.5, "routing": 0.1}
+    distil = {"teacher": str(teacher), "output": 1.0, "feature": 0.5, "routing": 0.1}
     tasks = [task_of(distil=distil, negatives=k) for k in (0, 3)]
     (_, plain), (total, parts) = (task(*batch()) for task in tasks)
     assert list(parts) == ["loss", "routing", "cpr", "output", "feature", "transfer"]
