@@ -18,6 +18,7 @@ from cpl_edge.data.variation import (
     Variation,
     any_noise,
     darken,
+    light_lamps,
     save_some,
     weaken,
 )
@@ -109,6 +110,8 @@ class ImageBank:
             exposed = [kinds.index(kind) for kind in EXPOSED_ALREADY if kind in kinds]
             may_B = ~clean_B & ~torch.isin(label_B, label_B.new_tensor(exposed))
             y_BCHW = darken(y_BCHW, may_B, self.variation.exposure, generator)
+            if self.variation.lamps:  # without it, the same draws as before there was such a word
+                y_BCHW = light_lamps(y_BCHW, self.variation.lamps, generator)
         x_BCHW = torch.empty_like(y_BCHW)
         for index, kind in enumerate(kinds):
             mine = label_B == index
@@ -118,7 +121,7 @@ class ImageBank:
             x_BCHW[noisy_B] = any_noise(
                 x_BCHW[noisy_B], y_BCHW[noisy_B], clean_B[noisy_B], self.variation.sigma, generator
             )
-            if self.variation.weak:  # without it, the same draws as before there was such a word
+            if self.variation.weak:  # as for lamps
                 x_BCHW = weaken(x_BCHW, y_BCHW, self.variation.weak, generator)
             x_BCHW = save_some(x_BCHW, self.variation.jpeg, generator)
         return x_BCHW, y_BCHW, label_B

@@ -22,6 +22,10 @@ JPEG_QUALITIES = (75.0, 98.0)
 EXPOSURE_GAINS = (0.5, 1.0)
 EXPOSURE_GAMMAS = (1.0, 1.4)
 LARGEST_SIGMA, INVISIBLE_SIGMA = 60.0, 2.0
+LAMPS = 3
+NIGHT_GAINS = (0.25, 0.9)
+LAMP_RADII = (1.0, 12.0)  # pixels in which the light falls to 1/e
+LAMP_STRENGTHS = (1.0, 6.0)  # above 1 its middle is white, as in a camera
 # Haze brightens what it covers, and low light is darkness: neither has a dark scene of its own. Nor
 # has a clean photo: with nothing but darkness in it, it would be a low light.
 EXPOSED_ALREADY = ("haze", "lowlight")
@@ -30,7 +34,8 @@ EXPOSED_ALREADY = ("haze", "lowlight")
 class Variation(Table):
     """Shares of crops that differ from what the evaluation suites show.
 
-    Without them a student took a JPEG's ringing for rain and dark photos for low light.
+    Without them a student took a JPEG's ringing for rain and dark photos for low light, and made
+    coloured checks of a lamp at night.
 
     Attributes:
         jpeg: of all crops, saved as a camera's JPEG after the degradation.
@@ -41,6 +46,7 @@ class Variation(Table):
         weak: of all crops, with only part of their degradation, from none to all of it. A prompt
             that knows its degradation's faint end does no harm where there is none, so a photo
             between two degradations, or without any, may be taken for either.
+        lamps: of all crops, a night scene before the degradation: darker, with lamps in it.
     """
 
     jpeg: Share = 0.0
@@ -48,6 +54,7 @@ class Variation(Table):
     sigma: Share = 0.0
     clean: Share = 0.0
     weak: Share = 0.0
+    lamps: Share = 0.0
 
 
 def darken(x_BCHW: Tensor, may_B: Tensor, share: float, generator: Generator) -> Tensor:
@@ -64,6 +71,38 @@ def darken(x_BCHW: Tensor, may_B: Tensor, share: float, generator: Generator) ->
     gain_B = uniform(b, *EXPOSURE_GAINS, generator)[:, None, None, None]
     gamma_B = uniform(b, *EXPOSURE_GAMMAS, generator)[:, None, None, None]
     return torch.where(chosen_B[:, None, None, None], (x_BCHW * gain_B) ** gamma_B, x_BCHW)
+
+
+def light_lamps(x_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
+    """Some scenes at night: darker, with up to three lamps that outshine the camera.
+
+    Args:
+        x_BCHW: clean crops.
+        share: probability of a night scene.
+        generator: on the crops' device.
+    """
+    b, _, h, w = x_BCHW.shape
+    chosen_B = uniform(b, 0.0, 1.0, generator) < share
+    rows_H1, columns_W = (torch.arange(n, device=x_BCHW.device) for n in (h, w))
+    light_BCHW = x_BCHW * uniform(b, *NIGHT_GAINS, generator)[:, None, None, None]
+    few_B = uniform(b, 0.0, LAMPS, generator)
+    for lamp in range(LAMPS):
+        top_B, left_B = uniform(b, 0.0, h, generator), uniform(b, 0.0, w, generator)
+        radius_B = _log_uniform(b, *LAMP_RADII, generator)[:, None, None]
+        strength_B = uniform(b, *LAMP_STRENGTHS, generator) * (lamp <= few_B)
+        # From orange to white: red, then green, then blue is strongest.
+        green_B, more_B = uniform(b, 0.5, 1.0, generator), uniform(b, 0.2, 1.0, generator)
+        colour_BC = torch.stack([torch.ones_like(green_B), green_B, green_B * more_B], 1)
+        distance_BHW = torch.hypot(
+            rows_H1[:, None] - top_B[:, None, None], columns_W - left_B[:, None, None]
+        )
+        shape_B1HW = (-distance_BHW / radius_B).exp()[:, None]
+        light_BCHW = light_BCHW + (strength_B[:, None] * colour_BC)[..., None, None] * shape_B1HW
+    return torch.where(chosen_B[:, None, None, None], _file(light_BCHW), x_BCHW)
+
+
+def _log_uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
+    return low * (high / low) ** uniform(count, 0.0, 1.0, generator)
 
 
 def any_noise(

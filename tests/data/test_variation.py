@@ -3,7 +3,14 @@ import torch
 
 from cpl_edge.data.degradations import degrade
 from cpl_edge.data.patches import ImageBank
-from cpl_edge.data.variation import Variation, any_noise, darken, save_some, weaken
+from cpl_edge.data.variation import (
+    Variation,
+    any_noise,
+    darken,
+    light_lamps,
+    save_some,
+    weaken,
+)
 from cpl_edge.errors import UserError
 
 KINDS = ("noise", "blur", "rain", "haze", "lowlight")
@@ -39,6 +46,46 @@ def test_as_many_scenes_are_darkened_as_the_share_says(scene_BCHW, share):
     darker = darken(scenes, torch.ones(400, dtype=torch.bool), share, rng())
     changed = (darker != scenes).flatten(1).any(1).float().mean()
     assert abs(float(changed) - share) <= (0.07 if share else 0)
+
+
+def test_a_night_scene_is_darker_but_for_its_lamps(scene_BCHW):
+    night = light_lamps(scene_BCHW, 1.0, rng())
+    assert torch.allclose(night * 255, (night * 255).round(), atol=1e-3)
+    assert night.min() >= 0 and night.max() == 1
+    darker_B = (night < scene_BCHW - 1 / 255).flatten(1).float().mean(1)
+    assert darker_B.mean() > 0.4
+    white_B = (night > 0.99).all(1).flatten(1).any(1).float().mean()
+    assert 0.2 < white_B < 1  # many a lamp outshines the camera
+
+
+def test_a_lamps_light_is_warm():
+    red, green, blue = light_lamps(torch.zeros(50, 3, 48, 48), 1.0, rng()).unbind(1)
+    assert (red >= green).all() and (green >= blue).all()
+    assert red.sum() > 1.1 * blue.sum()
+
+
+def test_lamps_fall_off_around_their_middle():
+    dark = torch.zeros(200, 3, 48, 48)
+    red = light_lamps(dark, 1.0, rng())[:, 0]
+    assert (red.flatten(1).amax(1) > 0.4).all()  # one at least is lit in every scene
+    peaks = red.flatten(1).argmax(1)
+    far = red[peaks == peaks.mode().values][0]
+    assert far.min() < far.max()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_as_many_nights_as_the_share_says(scene_BCHW, share):
+    scenes = scene_BCHW.repeat(8, 1, 1, 1)
+    changed = (light_lamps(scenes, share, rng()) != scenes).flatten(1).any(1).float().mean()
+    assert abs(float(changed) - share) <= (0.07 if share else 0)
+
+
+def test_a_bank_lights_lamps_before_it_degrades():
+    image = torch.full((64, 64, 3), 90, dtype=torch.uint8).numpy()
+    bank = ImageBank([image], variation=Variation(lamps=1.0))
+    _, y_BCHW, _ = bank.degraded(("noise", "blur"), 8, 48, rng())
+    assert (y_BCHW.flatten(1).amax(1) > 90 / 255 * 0.8).all()
+    assert (y_BCHW.flatten(1).amin(1) < 90 / 255).all()
 
 
 NONE, ALL = torch.zeros(50, dtype=torch.bool), torch.ones(50, dtype=torch.bool)
