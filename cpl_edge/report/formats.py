@@ -71,6 +71,8 @@ class Summary(Part):
     gain: float | None = None
     ssim_before: float | None = None
     ssim_after: float | None = None
+    lpips_before: float | None = None
+    lpips_after: float | None = None
     worst_image: str = ""
     worst_gain: float | None = None
     worst_psnr: float | None = None

@@ -112,6 +112,7 @@ def _chart(e: Evaluation) -> Chart | None:
 
 
 def _table(evaluations: Sequence[Evaluation]) -> Table:
+    perceptual = any(s.lpips_after is not None for e in evaluations for s in e.summary)
     heads = columns(
         "build",
         "degraded by",
@@ -121,6 +122,7 @@ def _table(evaluations: Sequence[Evaluation]) -> Table:
         "gain #",
         "SSIM before #",
         "SSIM after #",
+        *["LPIPS before #", "LPIPS after #"] * perceptual,
         "worst image",
         "its gain #",
         "right selection #",
@@ -139,6 +141,7 @@ def _table(evaluations: Sequence[Evaluation]) -> Table:
                     _gain(s, s.gain),
                     number(s.ssim_before, 3),
                     number(s.ssim_after, 3),
+                    *[number(s.lpips_before, 3), number(s.lpips_after, 3)] * perceptual,
                     text(s.worst_image or None),
                     _gain(s, s.worst_gain),
                     missing("not judged") if s.routed is None else percent(s.routed),

@@ -56,3 +56,18 @@ def test_suites_without_results_are_named_with_their_command(words_of):
     words = words_of(quality(Results()))
     assert "Suites that were not measured: " in words
     assert "--suite cbsd68 --model s --data FOLDER --json" in words
+
+
+def test_lpips_has_columns_where_it_was_measured(found, rows_of):
+    assert "LPIPS after" not in rows_of(quality(found), "bundled: synthetic figures")[0]
+    item = next(i for i in found.evaluations if i.value.model.precision == "w8a8")
+    summary = [
+        s.model_copy(update={"lpips_before": 0.4, "lpips_after": 0.123}) for s in item.value.summary
+    ]
+    changed = item.value.model_copy(update={"summary": summary})
+    found.evaluations.remove(item)
+    found.evaluations.append(type(item)("lpips.json", changed))
+    rows = rows_of(quality(found), "bundled: synthetic figures")
+    by_build = {row["build"]: (row["LPIPS before"], row["LPIPS after"]) for row in rows}
+    assert by_build["s-litert-w8a8-auto"] == ("0.400", "0.123")
+    assert by_build["s-litert-fp32-auto"] == ("not measured", "not measured")
