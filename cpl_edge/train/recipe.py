@@ -116,6 +116,10 @@ class StudentRecipe(Recipe):
         shape: what its shape has instead of the preset's; None for nothing.
         weights: a trained student to start from, of the same shape, or a smaller one that grows
             into it; None for random weights.
+        keep: share of the starting weights in those that are saved at the end, the mean of where
+            training began and ended, which often restores better than both, and better what the
+            last training did not show (Wortsman et al., "Robust fine-tuning of zero-shot models",
+            CVPR 2022); the curve is of the trained ones.
         router: a trained student whose router to take instead of that of ``weights``.
         trained: ``all``, or the ``router`` alone, whose crops can then be as large as photos.
         selection: who selects prompts in training: the true degradation (``label``), which needs
@@ -134,6 +138,7 @@ class StudentRecipe(Recipe):
     student: str = "s"
     shape: Shape | None = None
     weights: str | None = None
+    keep: Annotated[float, Field(ge=0, lt=1)] = 0.0
     router: str | None = None
     trained: Literal["all", "router"] = "all"
     selection: Literal["label", "router"] = "label"
@@ -144,6 +149,12 @@ class StudentRecipe(Recipe):
     negative_weight: NegativeWeight = "router"
     vgg: str | None = None
     distil: Distillation | None = None
+
+    @model_validator(mode="after")
+    def _keeps_what_it_started_from(self) -> StudentRecipe:
+        if self.keep and not self.weights:
+            raise ValueError("'keep' keeps a share of 'weights': give both")
+        return self
 
     @model_validator(mode="after")
     def _crops_fit_teacher(self) -> StudentRecipe:

@@ -213,7 +213,20 @@ class StudentTask(Task):
 
     def save(self, network: nn.Module, path: Path) -> None:
         assert isinstance(network, Student)
-        save_student(network, path)
+        save_student(self.kept(network) if self.recipe.keep else network, path)
+
+    @torch.no_grad()
+    def kept(self, network: Student) -> Student:
+        """The mean of trained weights and those that the recipe started from, by its ``keep``."""
+        start = StudentTask(self.recipe.model_copy(update={"keep": 0.0})).network.state_dict()
+        mean = Student(network.config)
+        mean.load_state_dict(
+            {
+                name: value.cpu().lerp(start[name], self.recipe.keep)
+                for name, value in network.state_dict().items()
+            }
+        )
+        return mean.eval()
 
 
 def _router_shape(config: StudentConfig) -> tuple[object, ...]:

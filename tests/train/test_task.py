@@ -1,8 +1,9 @@
 import pytest
 import torch
+from pydantic import ValidationError
 
 from cpl_edge.errors import UserError
-from cpl_edge.models.zoo import create_student, save_student
+from cpl_edge.models.zoo import create_student, load_student, save_student
 from cpl_edge.train.recipe import StudentRecipe
 from cpl_edge.train.task import StudentTask, balance, middle_of
 
@@ -110,3 +111,19 @@ def test_balance_is_1_where_choices_are_even_and_n_where_all_are_one():
 def test_an_impossible_shape_is_told():
     with pytest.raises(UserError, match="no student nano of this shape"):
         create_student("nano", shape={"prompt": "hard"})
+
+
+def test_saved_weights_keep_a_share_of_those_it_started_from(task_of, tmp_path):
+    path = tmp_path / "start.safetensors"
+    save_student(task_of().network, path)
+    task = task_of(weights=str(path), keep=0.25)
+    start = load_student(path).state_dict()
+    with torch.no_grad():
+        for parameter in task.network.parameters():
+            parameter.copy_(parameter * 0 + 1)
+    task.save(task.network, tmp_path / "mean.safetensors")
+    for name, value in load_student(tmp_path / "mean.safetensors").state_dict().items():
+        torch.testing.assert_close(value, 0.75 + 0.25 * start[name])
+    assert all((p == 1).all() for p in task.network.parameters())  # training goes on from there
+    with pytest.raises(ValidationError, match="'keep' keeps a share of 'weights': give both"):
+        StudentRecipe(student="nano", keep=0.5)
