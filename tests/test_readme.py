@@ -114,10 +114,14 @@ TIMED = {
 BUILD = re.compile(r"\| ([^|]+) \| [\d.]+ MB \| [^|]+ \| ([\d.]+) \| ([\d.]+) \| (\d+) \|")
 
 
+def latency_run(readme, suite):
+    (file,) = set(re.findall(rf"benchmarks/results/(latency-{suite}-[\d-]+\.json)", readme))
+    return json.loads((RESULTS / file).read_text("utf-8"))
+
+
 def test_times_are_those_of_the_run_that_is_named():
     readme = (ROOT / "README.md").read_text("utf-8")
-    (file,) = set(re.findall(r"benchmarks/results/(latency-[\w-]+\.json)", readme))
-    run = json.loads((RESULTS / file).read_text("utf-8"))
+    run = latency_run(readme, "default")
     p50 = {(row["name"], row["threads"]): row["p50_ms"] for row in run["rows"]}
     times = {
         row["b"]: row["ratio"]
@@ -132,10 +136,71 @@ def test_times_are_those_of_the_run_that_is_named():
         assert figures == expected, label
 
 
-def test_other_builds_on_cbsd68_are_what_was_measured():
-    readme = (ROOT / "README.md").read_text("utf-8").replace("**", "")
-    pinned = ("s-litert-fp32-pinned-noise", "s-litert-w8a8-pinned-noise")
-    for name in ("s-litert-fp16-auto", "s-litert-w8-auto", *pinned):
-        result = json.loads((RESULTS / f"{name}-cbsd68.json").read_text("utf-8"))
+INT8 = {
+    "LiteRT mixed, prompts selected on the device": "s-litert-mixed",
+    "ONNX Runtime mixed, the same": "s-onnx-mixed",
+    "LiteRT w8a8, told noise": "s-litert-w8a8-told-noise",
+    "LiteRT w8a8, one prompt of noise folded in (`pinned`)": "s-litert-w8a8-pinned-noise",
+    "LiteRT mixed, `nano`": "nano-litert-mixed",
+    "LiteRT w8a8, told noise, `nano`": "nano-litert-w8a8-told-noise",
+}
+INT8_ROW = re.compile(
+    r"\| ([^|]+) \| ([\d.]+) MB \| ([\d.]+) dB \| ([\d.]+) dB "
+    r"\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|"
+)
+
+
+def test_int8_builds_are_what_was_measured():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    names = ("student", "target", "precision", "routing", "pinned", "threads")
+    p50 = {
+        tuple(row[n] for n in names): row["p50_ms"] for row in latency_run(readme, "short")["rows"]
+    }
+    shown = INT8_ROW.findall(readme)
+    assert {label for label, *_ in shown} == set(INT8)
+    for label, *figures in shown:
+        (build,) = json.loads((RESULTS / f"{INT8[label]}-export.json").read_text("utf-8"))
+        gates = {gate["name"]: gate["figure"] for gate in build["gates"]}
+        assert "refused" not in build
+        info = build["info"]
+        assert build["digest"] == card(info["student"])["digest"]
+        one, two = (p50[(*(info[n] for n in names[:-1]), threads)] for threads in (1, 2))
+        fp32 = p50[info["student"], info["target"], "fp32", "auto", None, 1]
+        assert figures == [
+            f"{build['bytes'] / 1e6:.2f}",
+            f"{gates['parity']:.1f}",
+            f"{gates['drop_mean']:.2f}",
+            f"{one:.1f}",
+            f"{two:.1f}",
+            f"{fp32 / one:.1f}",
+        ], label
+
+
+SETS = {
+    "fp32": "s-litert-fp32",
+    "LiteRT fp16": "s-litert-fp16-auto",
+    "LiteRT w8": "s-litert-w8-auto",
+    "LiteRT mixed": "s-litert-mixed-auto",
+    "LiteRT w8a8, told noise": "s-litert-w8a8-told-noise",
+    "LiteRT w8a8, pinned to noise": "s-litert-w8a8-pinned-noise",
+    "LiteRT fp32, pinned to noise": "s-litert-fp32-pinned-noise",
+}
+SET_ROW = re.compile(r"\| ([^|]+) \| ([\d.]+ / [\d.]+ / [\d.]+) \| ([\d.]*) ?\| ([\d./ ]*?) ?\|\n")
+
+
+def test_other_builds_on_the_sets_are_what_was_measured():
+    def after(name, suite, *labels):
+        result = json.loads((RESULTS / f"{name}-{suite}.json").read_text("utf-8"))
         assert result["model"]["digest"] == card("s")["digest"]
-        assert " / ".join(f"{row['psnr_after']:.2f}" for row in result["summary"]) in readme
+        by_label = {row["label"]: f"{row['psnr_after']:.2f}" for row in result["summary"]}
+        return " / ".join(by_label[label] for label in labels or by_label)
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    shown = SET_ROW.findall(readme[readme.index("### int8") :])
+    assert [label for label, *_ in shown] == list(SETS)
+    for label, noise, rain, others in shown:
+        name = SETS[label]
+        assert noise == after(name, "cbsd68")
+        if rain or label in ("fp32", "LiteRT mixed"):
+            kinds = [f"synthetic {kind}" for kind in ("blur", "haze", "lowlight")]
+            assert (rain, others) == (after(name, "rain100l"), after(name, "synthetic", *kinds))
