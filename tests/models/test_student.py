@@ -18,27 +18,6 @@ def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def trained_like(config=CONFIG, seed=0):
-    """A student none of whose parts is the identity or zero, as after training."""
-    student, generator = Student(config), rng(seed)
-    with torch.no_grad():
-        for parameter in student.parameters():
-            fan_in = max(1, parameter[0].numel())
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(noise * (fan_in**-0.5 if parameter.ndim > 1 else 0.1))
-    return student.eval()
-
-
-@pytest.fixture(name="student", scope="module")
-def a_trained_like_student():
-    return trained_like()
-
-
-@pytest.fixture(name="x_BCHW")
-def images():
-    return torch.rand(2, 3, 32, 24, generator=rng(1))
-
-
 def mixed_weights(count=2, seed=2):
     return torch.rand(count, 1, N, generator=rng(seed)).softmax(-1)
 
@@ -154,7 +133,7 @@ def test_a_block_is_the_sum_that_its_docstring_states(student, x_BCHW):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_pinning_folds_the_prompt_within_the_limit(seed, x_BCHW):
+def test_pinning_folds_the_prompt_within_the_limit(seed, x_BCHW, trained_like):
     student = trained_like(seed=seed)
     routed = student.route(x_BCHW[:1])[0, 0]
     for w_N in (routed, mixed_weights(1, seed)[0, 0], torch.zeros(N)):
@@ -210,7 +189,7 @@ def test_telling_leaves_the_student_alone_and_takes_what_it_knows(student):
         sparse.told(0)
 
 
-def test_a_told_student_tells_its_matrices_as_well(x_BCHW):
+def test_a_told_student_tells_its_matrices_as_well(x_BCHW, trained_like):
     config = StudentConfig(widths=(6, 10), router_widths=(5, 7), router_hidden=9, rank=2)
     student = trained_like(config)
     w_BSN = student.forced(student.logits(x_BCHW), torch.full((2,), 3))
@@ -314,112 +293,3 @@ def test_impossible_configs_are_refused(values):
 def test_unknown_settings_are_named():
     with pytest.raises(ValueError, match=r"\['depth'\].*blocks"):
         StudentConfig.from_dict({"depth": 3})
-
-
-# Forms to compare with
-
-
-def formed(**values):
-    """A trained-like student of another form."""
-    return trained_like(StudentConfig(widths=(6, 10), router_widths=(5, 7), **values))
-
-
-def test_the_usual_student_has_the_usual_parameters():
-    """Weights of before there were other forms still load, and nothing else is expected."""
-    names = set(Student(CONFIG).state_dict())
-    assert not any(word in name for name in names for word in ("u_NCR", "v_NRC"))
-    assert CONFIG.outputs == D + N
-    assert CONFIG.exported
-
-
-@torch.no_grad()
-def test_soft_prompts_are_all_used(x_BCHW):
-    student = formed(prompt="soft", levels=1)
-    w_BSN = student.route(x_BCHW)
-    logits_BSL = student.logits(x_BCHW)
-    assert logits_BSL.shape == w_BSN.shape == (2, 1, D)
-    torch.testing.assert_close(w_BSN, logits_BSL.softmax(-1))
-    assert (w_BSN > 0).all()
-
-
-@torch.no_grad()
-def test_a_sparse_prompt_keeps_its_share_and_the_rest_is_zero():
-    student = formed(prompt="sparse", levels=2)
-    logits = torch.randn(6, 1, 2 * D, generator=rng(8))
-    w_BSN, p_BSN = student.select(logits), logits.softmax(-1)
-    assert ((w_BSN > 0).sum(-1) == 1).all()
-    assert torch.equal(w_BSN.amax(-1), p_BSN.amax(-1))
-    tied = torch.zeros(1, 1, 2 * D)
-    assert student.select(tied)[0, 0].nonzero().flatten().tolist() == [0]
-
-
-def test_the_router_learns_through_a_sparse_prompt():
-    student = formed(prompt="sparse", levels=1)
-    logits = torch.randn(1, 1, D, generator=rng(9), requires_grad=True)
-    student.restore(torch.rand(1, 3, 16, 16), student.select(logits)).sum().backward()
-    assert (logits.grad != 0).all()
-
-
-@torch.no_grad()
-def test_without_prompts_nothing_is_routed(x_BCHW):
-    student = formed(prompt="none")
-    assert not any("router" in name or "_NC" in name for name, _ in student.named_parameters())
-    assert student.route(x_BCHW).shape == (2, 1, 0)
-    assert student(x_BCHW).shape == x_BCHW.shape
-    label_B = torch.tensor([0, 1])
-    assert student.forced(student.logits(x_BCHW), label_B).shape == (2, 1, 0)
-
-
-def test_names_of_prompts_without_labels_are_those_of_their_degradation():
-    student = formed(prompt="sparse", levels=2)
-    p_DM = torch.tensor([[0.1, 0.2], [0.05, 0.05], [0.3, 0.1], [0.1, 0.05], [0.03, 0.02]])
-    names = student.names(p_DM.log().view(1, 1, -1))
-    torch.testing.assert_close(names.exp()[0, 0], p_DM.sum(1))
-    assert torch.equal(student.choices(names), names)  # one for each prompt
-    logits = torch.randn(1, 1, D + N, generator=rng(10))
-    assert torch.equal(Student(CONFIG).names(logits), logits[..., :D])
-    assert torch.equal(Student(CONFIG).choices(logits), logits[..., :D])
-
-
-def test_only_the_named_parts_have_prompts(x_BCHW):
-    student = formed(prompted=("middle",))
-    kinds = {part: type(getattr(student, part)[0]).__name__ for part in ("encoder", "decoder")}
-    assert kinds == {"encoder": "PlainBlock", "decoder": "PlainBlock"}
-    assert isinstance(student.middle[0], PromptedBlock)
-    w_N = mixed_weights(1)[0, 0]
-    pinned = student.pin(w_N.tolist())
-    expected = student.restore(x_BCHW, w_N.expand(2, 1, N))
-    assert (pinned(x_BCHW) - expected).abs().max() <= 1e-4
-
-
-@torch.no_grad()
-def test_a_router_of_means_sees_nothing_else(x_BCHW):
-    student = formed(router="mean")
-    router = student.router
-    a = router.conv1(F.pixel_unshuffle(x_BCHW, 2))
-    means = torch.cat([m.mean((2, 3)) for m in (a, router.conv2(a.clamp(min=0)))], 1)
-    expected = router.head(router.hidden(means).clamp(min=0))
-    torch.testing.assert_close(student.logits(x_BCHW)[:, 0], expected)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"prompt": "hard"},
-        {"router": "median"},
-        {"prompted": ("tail",)},
-        {"rank": -1},
-    ],
-)
-def test_impossible_forms_are_refused(values):
-    with pytest.raises(ValueError, match=r"choose from|negative"):
-        StudentConfig(**values)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [{"prompt": "none"}, {"prompt": "soft"}, {"prompt": "sparse"}, {"router": "mean"}, {"rank": 2}],
-)
-def test_other_forms_are_not_exported(values):
-    assert not StudentConfig(**values).exported
-    assert StudentConfig(prompted=("middle",), levels=1).exported
