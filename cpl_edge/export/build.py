@@ -117,13 +117,12 @@ def export(
             key = judged_on(recipe, student)
             if key not in crops:
                 crops[key] = make_crops(key[0], recipe.size, data, held_out=key[2])
-            asked, pinned_N, quantization = student, None, None
-            if recipe.routing == "told":
-                asked = student.told(known.index(str(recipe.degradation)))
-            deployed = asked
-            if recipe.routing == "pinned":
-                degradation = str(recipe.degradation)
-                pinned_N = pinned_weights(student, degradation, recipe.size, fitted)
+            asked = deployed = student
+            pinned_N, quantization = None, None
+            if recipe.degradation is not None and recipe.routing == "told":
+                asked = deployed = student.told(known.index(recipe.degradation))
+            elif recipe.degradation is not None:
+                pinned_N = pinned_weights(student, recipe.degradation, recipe.size, fitted)
                 deployed = student.pin(pinned_N)
             if how is not None:
                 deployed, quantization = prepare(

@@ -7,13 +7,14 @@ export/README.md explains the keys; options of the command replace single values
 from __future__ import annotations
 
 import re
-from typing import Literal, get_args
+from typing import get_args
 
 from pydantic import Field, model_validator
 
 from cpl_edge.errors import UserError
 from cpl_edge.quantize.recipe import QuantizeRecipe, read_quantize_recipe
 from cpl_edge.recipe import Table, nearest, read_toml
+from cpl_edge.runtimes.info import Routing
 from cpl_edge.shipped import shipped_names
 
 KIND = "export"
@@ -21,7 +22,6 @@ CONVERTED = {"coreml": ("fp32", "fp16")}
 """Target -> precisions that its converter makes without a recipe; elsewhere fp32 alone."""
 
 DEFAULT_SIZE = (256, 256)
-Routing = Literal["auto", "split", "told", "pinned"]
 
 
 class Limits(Table):

@@ -1,7 +1,7 @@
 """The held-out crops of a search, degraded once with fixed seeds, and what a student does to them.
 
 Every candidate sees the same pixels. Wrong prompts are the next ones in the order of those that
-are chosen among: they stand for any others, and every image gets the same share of each.
+are chosen among: they stand for any others, and are the same for every student of a form.
 
 Legend: B crops, D degradations, M levels, N prompts.
 """
