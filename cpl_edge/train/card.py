@@ -40,6 +40,8 @@ def make_card(run: Path, evaluations: list[Path], terms: str, limits: list[str])
         raise UserError(f"{run} holds no finished training: run its command until it says finished")
     training = json.loads(facts.read_text(encoding="utf-8"))
     del training["folder"]  # whose disk it lay on concerns nobody
+    if (decision := run / "decision.json").is_file():  # cpl_edge.train.decide
+        training["decision"] = json.loads(decision.read_text(encoding="utf-8"))
     rows = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
     student = load_student(weights)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()

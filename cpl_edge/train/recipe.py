@@ -121,7 +121,8 @@ class StudentRecipe(Recipe):
             last training did not show (Wortsman et al., "Robust fine-tuning of zero-shot models",
             CVPR 2022); the curve is of the trained ones.
         router: a trained student whose router to take instead of that of ``weights``.
-        trained: ``all``, or the ``router`` alone, whose crops can then be as large as photos.
+        trained: ``all``, the ``router`` alone, whose crops can then be as large as photos, or the
+            ``body``, all but the router, which then selects as it did before.
         selection: who selects prompts in training: the true degradation (``label``), which needs
             prompts of a degradation, or the ``router`` itself.
         routing_weight: weight of the cross-entropy between router and degradation.
@@ -140,7 +141,7 @@ class StudentRecipe(Recipe):
     weights: str | None = None
     keep: Annotated[float, Field(ge=0, lt=1)] = 0.0
     router: str | None = None
-    trained: Literal["all", "router"] = "all"
+    trained: Literal["all", "router", "body"] = "all"
     selection: Literal["label", "router"] = "label"
     routing_weight: Weight = 0.01
     balance_weight: Weight = 0.0

@@ -140,7 +140,8 @@ class StudentTask(Task):
                 raise UserError(f"{recipe.router} has another shape of router than this recipe")
             self.network.router.load_state_dict(trained.router.state_dict())
         for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(recipe.trained == "all" or name.startswith("router."))
+            part = "router" if name.startswith("router.") else "body"
+            parameter.requires_grad_(recipe.trained in ("all", part))
         self.degradations = self.network.config.degradations
         self.contrast: StudentContrast | None = None
         if recipe.negatives:

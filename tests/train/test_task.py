@@ -68,6 +68,15 @@ def test_the_label_or_the_router_selects(task_of):
     assert not torch.equal(labelled, routed)
 
 
+@pytest.mark.parametrize("trained", ["all", "router", "body"])
+def test_what_is_trained_is_the_recipes_choice(task_of, trained):
+    task = task_of(trained=trained)
+    task(*batch())[0].backward()
+    learns = {name.startswith("router.") for name, p in task.network.named_parameters()
+              if p.grad is not None}  # fmt: skip
+    assert learns == {"all": {True, False}, "router": {True}, "body": {False}}[trained]
+
+
 @pytest.mark.parametrize("prompt", ["soft", "sparse"])
 def test_without_labels_the_router_learns_by_what_it_selects(task_of, prompt):
     task = task_of(shape={"prompt": prompt}, selection="router", routing_weight=0.0)
