@@ -40,8 +40,9 @@ def quantize_entry(entry: nn.Module, inputs: tuple[Tensor, ...], how: Quantizati
 
         def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
             annotated: fx.GraphModule = super().annotate(model)
+            points = _points(annotated)
             for node in annotated.graph.nodes:
-                if not _is_rounded(node, how.kept):
+                if not _is_rounded(node, points.get(node, ""), how.kept):
                     node.meta.pop("quantization_annotation", None)
             return annotated
 
@@ -62,11 +63,13 @@ def quantize_entry(entry: nn.Module, inputs: tuple[Tensor, ...], how: Quantizati
     return converted
 
 
-def _is_rounded(node: fx.Node, kept: list[str]) -> bool:
+def _is_rounded(node: fx.Node, point: str, kept: list[str]) -> bool:
+    """Whether an operator rounds; by its point: a block's sums and products have no module."""
     path = _path(node)
     if path.split(".")[0] == "router" or _is_linear(node):
         return False
-    return not any(path == site or path.startswith(f"{site}.") for site in kept)
+    site = point.split(":")[0]
+    return not any(name in (path, site) or path.startswith(f"{name}.") for name in kept)
 
 
 def _is_linear(node: fx.Node) -> bool:
@@ -77,27 +80,35 @@ def _is_linear(node: fx.Node) -> bool:
     return node.target == torch.ops.aten.linear.default
 
 
+def _points(graph: fx.GraphModule) -> dict[fx.Node, str]:
+    """The point that each operator's value stands for, as far as it comes from the input."""
+    points: dict[fx.Node, str] = {}
+    for node in graph.graph.nodes:
+        sources = node.all_input_nodes  # also those in lists: a concatenation makes prompt weights
+        if node.op == "placeholder":
+            points[node] = "input"  # prompt weights are never rounded
+        elif node.op == "call_module" and sources[0] in points:
+            points[node] = points[sources[0]]
+        elif node.op == "call_function" and (known := [n for n in sources if n in points]):
+            points[node] = _point(node, [points[n] for n in known])
+    return points
+
+
 def _observers(graph: fx.GraphModule) -> Iterator[tuple[str, str]]:
     """Name of each observer of an activation, and the point that it stands for.
 
     Raises:
         CplEdgeError: an observer whose point is not known: it would keep what it saw of an example.
     """
-    points: dict[fx.Node, str] = {}
+    points = _points(graph)
     for node in graph.graph.nodes:
-        sources = node.all_input_nodes  # also those in lists: a concatenation makes prompt weights
-        if node.op == "placeholder":
-            points[node] = "input"  # prompt weights are never rounded
-        elif node.op == "call_module" and "post_process" in str(node.target):
-            (source,) = sources
+        if node.op == "call_module" and "post_process" in str(node.target):
+            (source,) = node.all_input_nodes
             if source.op == "get_attr":
                 continue  # weights
             if source not in points:
                 raise CplEdgeError(f"no point is known for the rounding of {source.name!r}")
-            points[node] = points[source]
-            yield str(node.target), points[node]
-        elif node.op == "call_function" and (known := [n for n in sources if n in points]):
-            points[node] = _point(node, [points[n] for n in known])
+            yield str(node.target), points[source]
 
 
 def _point(node: fx.Node, before: list[str]) -> str:

@@ -52,6 +52,24 @@ def test_routing_by_itself_rounds_as_given_weights_do(program):
         torch.testing.assert_close(forward(x), restore(x, w), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("part", ["encoder", "middle", ""])
+def test_sites_that_stay_in_float_round_nothing(program, part):
+    """Sums and products belong to a site but to no module: they once went on rounding."""
+    how = program.quantization
+    sites = list(dict.fromkeys(point.split(":")[0] for point in how.points if point != "input"))
+    kept = [site for site in sites if site.startswith(part)]
+    floats = quantized(replace(program, quantization=replace(how, kept=kept)), "restore")
+    if not part:
+        assert roundings(floats) == []
+        return
+    # What is read by the first one behind is rounded for it, once or for the skip as well.
+    inside = [point for point in how.points if point.split(":")[0] in kept]
+    rounded = {round(float(scale), 9) for scale, _ in roundings(floats)}
+    for point in inside[:-1]:
+        low, high = how.ranges[point]
+        assert round((high - low) / 255, 9) not in rounded, point
+
+
 def test_quiet_channels_keep_their_weights(program):
     """The quantiser's own smallest step would make zeros of them."""
     quiet = copy.deepcopy(program)
