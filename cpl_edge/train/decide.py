@@ -131,7 +131,8 @@ def decide(
         What was found; also written as ``decision.json`` in the run's folder.
 
     Raises:
-        UserError: the run is not finished, is no student's, or its student selects otherwise.
+        UserError: the run is not finished, or its student selects otherwise; the recipe has no
+            folders of clean images, or they hold one smaller than 256 pixels.
     """
     weights, facts, before = (
         run / name for name in ("student.safetensors", "run.json", "undecided.safetensors")
@@ -143,6 +144,11 @@ def decide(
     else:
         made = json.loads(facts.read_text(encoding="utf-8"))["recipe"]
         recipe = StudentRecipe.model_validate_json(json.dumps(made))  # strict: a list is no tuple
+    if recipe.layout:
+        raise UserError(
+            f"crops of layout {recipe.layout} are not looked at: give with --recipe one that "
+            "degrades folders of clean photos"
+        )
     student = load_student(before if before.is_file() else weights)
     if student.config.prompt != "levels":
         raise UserError(f"{weights} selects prompts, not degradations: nothing can be decided")

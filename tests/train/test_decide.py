@@ -148,6 +148,10 @@ def test_another_recipe_says_what_crops_look_like(run, tmp_path, monkeypatch):
 def test_what_cannot_be_decided_is_told(run, tmp_path):
     with pytest.raises(UserError, match="holds no finished training"):
         decide(tmp_path, tmp_path, 20, 0)
+    with pytest.raises(UserError, match="crops of layout 3tasks are not looked at"):
+        decide(run, tmp_path, 20, 0, "cpl-3tasks")
+    with pytest.raises(UserError, match="crops of 256 do not fit an image whose side is 96"):
+        decide(run, tmp_path, 20, 0)
     save_student(create_student("nano", shape={"prompt": "soft"}), run / "student.safetensors")
     with pytest.raises(UserError, match="selects prompts, not degradations"):
         decide(run, tmp_path, 20, 0)
