@@ -65,11 +65,9 @@ def quantize_entry(entry: nn.Module, inputs: tuple[Tensor, ...], how: Quantizati
 
 def _is_rounded(node: fx.Node, point: str, kept: list[str]) -> bool:
     """Whether an operator rounds; by its point: a block's sums and products have no module."""
-    path = _path(node)
-    if path.split(".")[0] == "router" or _is_linear(node):
+    if _path(node).split(".")[0] == "router" or _is_linear(node):
         return False
-    site = point.split(":")[0]
-    return not any(name in (path, site) or path.startswith(f"{name}.") for name in kept)
+    return point.split(":")[0] not in kept
 
 
 def _is_linear(node: fx.Node) -> bool:

@@ -17,6 +17,20 @@ import typer
 from cpl_edge.cli import Debug, verb, write_json
 
 
+def read_run(run: Path) -> tuple[Path, dict[str, Any]]:
+    """A student's weights, and how they were trained.
+
+    Raises:
+        UserError: the run is not finished.
+    """
+    from cpl_edge.errors import UserError
+
+    weights, facts = run / "student.safetensors", run / "run.json"
+    if not (weights.is_file() and facts.is_file()):
+        raise UserError(f"{run} holds no finished training: run its command until it says finished")
+    return weights, json.loads(facts.read_text(encoding="utf-8"))
+
+
 def make_card(run: Path, evaluations: list[Path], terms: str, limits: list[str]) -> dict[str, Any]:
     """Collect a card.
 
@@ -35,10 +49,7 @@ def make_card(run: Path, evaluations: list[Path], terms: str, limits: list[str])
     from cpl_edge.errors import UserError
     from cpl_edge.models.zoo import load_student
 
-    weights, facts = run / "student.safetensors", run / "run.json"
-    if not (weights.is_file() and facts.is_file()):
-        raise UserError(f"{run} holds no finished training: run its command until it says finished")
-    training = json.loads(facts.read_text(encoding="utf-8"))
+    weights, training = read_run(run)
     del training["folder"]  # whose disk it lay on concerns nobody
     if (decision := run / "decision.json").is_file():  # cpl_edge.train.decide
         training["decision"] = json.loads(decision.read_text(encoding="utf-8"))
