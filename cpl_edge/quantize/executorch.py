@@ -1,8 +1,9 @@
 """ExecuTorch: entry points quantised by torchao's PT2E flow with the XNNPACK quantizer.
 
 The ranges of activations are ours (`cpl_edge.quantize.ranges`): PT2E puts an observer behind every
-operator that it rounds, and each of them is replaced by one that knows its range. The router and
-the layers that turn prompt weights into a scale and a shift for each channel stay in float.
+operator that it rounds, and each of them is replaced by one that knows its range. With dynamic
+ranges only what convolutions read is rounded, and there is nothing to know. The router and the
+layers that turn prompt weights into a scale and a shift for each channel stay in float.
 """
 
 from __future__ import annotations
@@ -28,14 +29,32 @@ def quantize_entry(entry: nn.Module, inputs: tuple[Tensor, ...], how: Quantizati
     Returns:
         A graph of quantised operators, ready for ``torch.export``.
     """
+    from torchao.quantization.pt2e.observer import PerChannelMinMaxObserver
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    is_dynamic = how.recipe.activations == "dynamic"
+    quantizer = _dynamic_quantizer(how) if is_dynamic else _static_quantizer(how)
+    graph = torch.export.export(entry, inputs).module()
+    prepared = prepare_pt2e(graph, quantizer)
+    for observer in prepared.modules():
+        if isinstance(observer, PerChannelMinMaxObserver):
+            # Theirs is 2^-12: a quiet channel's weights, all below 127 such steps, would be coarse.
+            observer.eps.fill_(torch.finfo(torch.float32).eps)
+    prepared(*inputs)  # the observers of weights have to see them
+    if not is_dynamic:
+        _fix_ranges(prepared, how)
+    converted: nn.Module = convert_pt2e(prepared)
+    return converted
+
+
+def _static_quantizer(how: Quantization) -> Any:
+    """Rounds what every operator makes, in ranges that are known."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
     )
-    from torchao.quantization.pt2e.observer import PerChannelMinMaxObserver
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    class Quantizer(XNNPACKQuantizer):  # type: ignore[misc]
+    class Static(XNNPACKQuantizer):  # type: ignore[misc]
         """Its own filter does not hold back concatenations and what they share a range with."""
 
         def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
@@ -46,21 +65,39 @@ def quantize_entry(entry: nn.Module, inputs: tuple[Tensor, ...], how: Quantizati
                     node.meta.pop("quantization_annotation", None)
             return annotated
 
-    quantizer = Quantizer()
-    quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
-    graph = torch.export.export(entry, inputs).module()
-    prepared = prepare_pt2e(graph, quantizer)
-    for observer in prepared.modules():
-        if isinstance(observer, PerChannelMinMaxObserver):
-            # Theirs is 2^-12: a quiet channel's weights, all below 127 such steps, would be coarse.
-            observer.eps.fill_(torch.finfo(torch.float32).eps)
-    prepared(*inputs)  # the observers of weights have to see them
-    for name, point in _observers(prepared):
-        if point not in how.ranges:
-            raise CplEdgeError(f"the graph rounds {point!r}, which the student does not")
-        _fix(prepared, name, how.ranges[point])
-    converted: nn.Module = convert_pt2e(prepared)
-    return converted
+    quantizer: Any = Static()
+    return quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
+
+
+def _dynamic_quantizer(how: Quantization) -> Any:
+    """Rounds what convolutions read, in ranges found while running; they make floats.
+
+    XNNPACK's own leaves a convolution out that a ReLU follows, as in a pinned block.
+    """
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, Quantizer
+
+    config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)
+
+    class Dynamic(Quantizer):  # type: ignore[misc]
+        def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
+            points = _points(model)
+            for node in model.graph.nodes:
+                is_conv = node.target == torch.ops.aten.conv2d.default
+                if is_conv and _is_rounded(node, points.get(node, ""), how.kept):
+                    read, weight = node.args[:2]
+                    node.meta["quantization_annotation"] = QuantizationAnnotation(
+                        input_qspec_map={read: config.input_activation, weight: config.weight},
+                        _annotated=True,
+                    )
+            return model
+
+        def validate(self, model: fx.GraphModule) -> None:
+            pass
+
+    return Dynamic()
 
 
 def _is_rounded(node: fx.Node, point: str, kept: list[str]) -> bool:
@@ -136,6 +173,18 @@ def _path(node: fx.Node) -> str:
     stack = [str(name) for name, _ in node.meta.get("nn_module_stack", {}).values()]
     last = stack[-1] if stack else ""
     return last.removeprefix("lowered").removeprefix(".")
+
+
+def _fix_ranges(graph: fx.GraphModule, how: Quantization) -> None:
+    """Let every observer of an activation have seen the range of its point.
+
+    Raises:
+        CplEdgeError: an observer whose point has no range.
+    """
+    for name, point in _observers(graph):
+        if point not in how.ranges:
+            raise CplEdgeError(f"the graph rounds {point!r}, which the student does not")
+        _fix(graph, name, how.ranges[point])
 
 
 def _fix(graph: fx.GraphModule, name: str, bounds: tuple[float, float]) -> None:

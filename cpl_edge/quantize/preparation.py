@@ -29,7 +29,7 @@ class Quantization:
         points: where a target rounds activations, in the order of execution.
         kept: sites that stay in float; the router always does.
         ranges: point -> smallest and largest value; empty without fixed ranges.
-        calibration: crops that gave the ranges, if they were found now.
+        calibration: crops that gave the ranges, or the channels' factors, if they were found now.
         stored: the quantised checkpoint that they come from otherwise.
     """
 
@@ -84,7 +84,7 @@ def prepare(
     if stored is not None and recipe.calibrates:
         return _take(student, recipe, points, stored)
     kept = kept_in_float(recipe, Simulation(student).sites)
-    if not recipe.calibrates:
+    if not recipe.reads_crops:
         return student, Quantization(recipe, points, kept)
     chosen = recipe.calibration
     if degradation is not None:
@@ -96,6 +96,8 @@ def prepare(
         student = balance(student, calibration)
     if recipe.one_sided:
         student = one_sided(student)
+    if not recipe.calibrates:
+        return student, Quantization(recipe, points, kept, calibration=calibration)
     observer = recipe.observer if degradation is None else recipe.pinned_observer
     ranges = admissible(student, find_ranges(student, calibration, observer))
     if recipe.bias_correction:

@@ -50,7 +50,7 @@ class QuantizeRecipe(Table):
         balance: rewrite prompted blocks so that their roundings cost least.
         one_sided: make blocks round only values that are not negative.
         bias_correction: take the mean error that rounding causes out of the biases.
-        calibration: for activations with fixed ranges.
+        calibration: for activations with fixed ranges, ``equalise`` and ``balance``.
     """
 
     target: str
@@ -76,6 +76,11 @@ class QuantizeRecipe(Table):
             raise ValueError(f"no precision {self.precision!r}: {nearest(self.precision, offered)}")
         if reason := offered[self.precision]:
             raise ValueError(f"{self.target} does not do {self.precision}: {reason}")
+        if (self.precision == "dynamic") != (self.activations == "dynamic"):
+            raise ValueError(
+                'activations = "dynamic" and precision = "dynamic" go together: give both, or '
+                'activations = "int8"'
+            )
         if self.bias_correction and not self.calibrates:
             raise ValueError(
                 "bias_correction needs crops to measure errors on: leave it out, or give "
@@ -89,6 +94,11 @@ class QuantizeRecipe(Table):
     def calibrates(self) -> bool:
         """Whether ranges of activations have to be found beforehand."""
         return self.activations in ("int8", "int16")
+
+    @property
+    def reads_crops(self) -> bool:
+        """Whether it takes crops to prepare a student: for ranges, or to rewrite it for them."""
+        return self.calibrates or self.equalise > 0 or self.balance
 
 
 def read_quantize_recipe(name_or_path: str) -> QuantizeRecipe:

@@ -7,8 +7,12 @@ from typing import Literal
 Observer = Literal["minmax", "percentile", "crops", "mse"]
 """How ranges of activations are found, see `cpl_edge.quantize.ranges`."""
 
-PRECISIONS = ("fp32", "fp16", "w8", "p8", "p6", "p4", "w8a8", "w8a16", "mixed")
-"""Words for precisions: w weights, p palettes of weights, a activations, with their bits."""
+PRECISIONS = ("fp32", "fp16", "w8", "p8", "p6", "p4", "dynamic", "w8a8", "w8a16", "mixed")
+"""Words for precisions: w weights, p palettes of weights, a activations, with their bits.
+
+``dynamic`` is LiteRT's dynamic range: int8 convolutions of inputs that are rounded when they are
+known, float32 between them. ``mixed`` is w8a8 with some modules in float.
+"""
 
 _PALETTES = ("p8", "p6", "p4")
 _NO_PALETTES = "only Core ML reads palettes of weights; nearest: --precision "
@@ -25,6 +29,7 @@ SUPPORT: dict[str, dict[str, str]] = {
             "nearest: --precision w8a8"
         ),
         **dict.fromkeys(_PALETTES, _NO_PALETTES + "w8a8"),
+        "dynamic": "",
         "w8a8": "",
         "w8a16": "XNNPACK has no kernels for 16-bit activations; nearest: --precision w8a8",
         "mixed": "",
@@ -36,6 +41,9 @@ SUPPORT: dict[str, dict[str, str]] = {
         "p8": "",
         "p6": "",
         "p4": "",
+        "dynamic": (
+            "Core ML fixes the ranges of activations when it converts; nearest: --precision w8a8"
+        ),
         "w8a8": "",
         "w8a16": "Core ML has no 16-bit integer activations; nearest: --precision w8a8",
         "mixed": (
@@ -48,6 +56,7 @@ SUPPORT: dict[str, dict[str, str]] = {
         "fp16": "",
         "w8": "",
         **dict.fromkeys(_PALETTES, _NO_PALETTES + "w8"),
+        "dynamic": "",
         "w8a8": "",
         "w8a16": "",
         "mixed": "",
@@ -63,6 +72,10 @@ SUPPORT: dict[str, dict[str, str]] = {
             "nearest: --precision w8a8"
         ),
         **dict.fromkeys(_PALETTES, _NO_PALETTES + "w8a8"),
+        "dynamic": (
+            "ONNX Runtime's integer convolution of dynamic ranges takes ten times as long as its "
+            "fp32 convolution (student s, measured); nearest: --precision mixed"
+        ),
         "w8a8": "",
         "w8a16": (
             "ONNX Runtime's CPU provider has no convolution with 16-bit activations; "
