@@ -107,21 +107,24 @@ TIMED = {
     "ONNX Runtime fp32": "s-onnx-fp32-auto",
     "LiteRT fp16": "s-litert-fp16-auto",
     "LiteRT w8": "s-litert-w8-auto",
-    "LiteRT w8a8, pinned to noise": "s-litert-w8a8-pinned-noise",
+    "LiteRT int8 (dynamic)": "s-litert-dynamic-auto",
+    "ExecuTorch int8 (dynamic)": "s-executorch-dynamic-auto",
     "LiteRT fp32, `m`": "m-litert-fp32-auto",
+    "LiteRT int8 (dynamic), `m`": "m-litert-dynamic-auto",
     "LiteRT fp32, `nano`": "nano-litert-fp32-auto",
+    "LiteRT int8 (dynamic), `nano`": "nano-litert-dynamic-auto",
 }
 BUILD = re.compile(r"\| ([^|]+) \| [\d.]+ MB \| [^|]+ \| ([\d.]+) \| ([\d.]+) \| (\d+) \|")
 
 
-def latency_run(readme, suite):
-    (file,) = set(re.findall(rf"benchmarks/results/(latency-{suite}-[\d-]+\.json)", readme))
+def latency_run(readme):
+    (file,) = set(re.findall(r"benchmarks/results/(latency-[\w-]+\.json)", readme))
     return json.loads((RESULTS / file).read_text("utf-8"))
 
 
 def test_times_are_those_of_the_run_that_is_named():
     readme = (ROOT / "README.md").read_text("utf-8")
-    run = latency_run(readme, "default")
+    run = latency_run(readme)
     p50 = {(row["name"], row["threads"]): row["p50_ms"] for row in run["rows"]}
     times = {
         row["b"]: row["ratio"]
@@ -137,12 +140,15 @@ def test_times_are_those_of_the_run_that_is_named():
 
 
 INT8 = {
-    "LiteRT mixed, prompts selected on the device": "s-litert-mixed",
-    "ONNX Runtime mixed, the same": "s-onnx-mixed",
+    "LiteRT dynamic": "s-litert-dynamic",
+    "ExecuTorch dynamic": "s-executorch-dynamic",
+    "LiteRT dynamic, `m`": "m-litert-dynamic",
+    "ExecuTorch dynamic, `m`": "m-executorch-dynamic",
+    "LiteRT dynamic, `nano`": "nano-litert-dynamic",
+    "ExecuTorch dynamic, `nano`": "nano-executorch-dynamic",
+    "ONNX Runtime mixed": "s-onnx-mixed",
     "LiteRT w8a8, told noise": "s-litert-w8a8-told-noise",
     "LiteRT w8a8, one prompt of noise folded in (`pinned`)": "s-litert-w8a8-pinned-noise",
-    "LiteRT mixed, `nano`": "nano-litert-mixed",
-    "LiteRT w8a8, told noise, `nano`": "nano-litert-w8a8-told-noise",
 }
 INT8_ROW = re.compile(
     r"\| ([^|]+) \| ([\d.]+) MB \| ([\d.]+) dB \| ([\d.]+) dB "
@@ -153,9 +159,7 @@ INT8_ROW = re.compile(
 def test_int8_builds_are_what_was_measured():
     readme = (ROOT / "README.md").read_text("utf-8")
     names = ("student", "target", "precision", "routing", "pinned", "threads")
-    p50 = {
-        tuple(row[n] for n in names): row["p50_ms"] for row in latency_run(readme, "short")["rows"]
-    }
+    p50 = {tuple(row[n] for n in names): row["p50_ms"] for row in latency_run(readme)["rows"]}
     shown = INT8_ROW.findall(readme)
     assert {label for label, *_ in shown} == set(INT8)
     for label, *figures in shown:
@@ -177,13 +181,16 @@ def test_int8_builds_are_what_was_measured():
 
 
 SETS = {
-    "fp32": "s-litert-fp32",
-    "LiteRT fp16": "s-litert-fp16-auto",
-    "LiteRT w8": "s-litert-w8-auto",
-    "LiteRT mixed": "s-litert-mixed-auto",
-    "LiteRT w8a8, told noise": "s-litert-w8a8-told-noise",
-    "LiteRT w8a8, pinned to noise": "s-litert-w8a8-pinned-noise",
-    "LiteRT fp32, pinned to noise": "s-litert-fp32-pinned-noise",
+    "`s` fp32": "s-litert-fp32",
+    "`s` LiteRT dynamic": "s-litert-dynamic-auto",
+    "`m` fp32": "m-litert-fp32",
+    "`m` LiteRT dynamic": "m-litert-dynamic-auto",
+    "`nano` fp32": "nano-litert-fp32",
+    "`nano` LiteRT dynamic": "nano-litert-dynamic-auto",
+    "`s` LiteRT mixed": "s-litert-mixed-auto",
+    "`s` LiteRT w8a8, told noise": "s-litert-w8a8-told-noise",
+    "`s` LiteRT w8a8, pinned to noise": "s-litert-w8a8-pinned-noise",
+    "`s` LiteRT fp32, pinned to noise": "s-litert-fp32-pinned-noise",
 }
 SET_ROW = re.compile(r"\| ([^|]+) \| ([\d.]+ / [\d.]+ / [\d.]+) \| ([\d.]*) ?\| ([\d./ ]*?) ?\|\n")
 
@@ -191,7 +198,7 @@ SET_ROW = re.compile(r"\| ([^|]+) \| ([\d.]+ / [\d.]+ / [\d.]+) \| ([\d.]*) ?\| 
 def test_other_builds_on_the_sets_are_what_was_measured():
     def after(name, suite, *labels):
         result = json.loads((RESULTS / f"{name}-{suite}.json").read_text("utf-8"))
-        assert result["model"]["digest"] == card("s")["digest"]
+        assert result["model"]["digest"] == card(name.split("-")[0])["digest"]
         by_label = {row["label"]: f"{row['psnr_after']:.2f}" for row in result["summary"]}
         return " / ".join(by_label[label] for label in labels or by_label)
 
@@ -201,6 +208,6 @@ def test_other_builds_on_the_sets_are_what_was_measured():
     for label, noise, rain, others in shown:
         name = SETS[label]
         assert noise == after(name, "cbsd68")
-        if rain or label in ("fp32", "LiteRT mixed"):
+        if rain or label.endswith(("` fp32", "dynamic", "mixed")):
             kinds = [f"synthetic {kind}" for kind in ("blur", "haze", "lowlight")]
             assert (rain, others) == (after(name, "rain100l"), after(name, "synthetic", *kinds))

@@ -1,9 +1,12 @@
 """Shipped files are found in a checkout and in an installed wheel alike."""
 
+import json
+
 import pytest
 
 from cpl_edge import shipped as module
 from cpl_edge.errors import UserError
+from cpl_edge.runtimes import find_model, open_runtime
 from cpl_edge.shipped import shipped, shipped_folder, shipped_names
 
 
@@ -56,3 +59,15 @@ def test_a_wheel_never_looks_beside_the_package(tmp_path, monkeypatch):
 
 def test_the_default_model_ships():
     assert shipped_folder("weights").joinpath("s.tflite").is_file()
+
+
+@pytest.mark.parametrize("ending", ["", "-dynamic"])
+@pytest.mark.parametrize("student", shipped_names("weights", ".safetensors"))
+def test_every_student_comes_as_fp32_and_as_int8(student, ending):
+    card = json.loads(shipped("weights", f"{student}.json").read_text("utf-8"))
+    runtime = open_runtime(find_model(student + ending))
+    info = runtime.info
+    runtime.close()
+    assert (info.student, info.digest) == (student, card["digest"])
+    assert info.precision == (ending.removeprefix("-") or "fp32")
+    assert info.routing == "auto"

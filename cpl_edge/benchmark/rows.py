@@ -19,7 +19,7 @@ from cpl_edge.benchmark.rounds import Entry
 from cpl_edge.benchmark.schema import Kernel, Ratio, Roof, Row
 from cpl_edge.runtimes.protocol import SUFFIXES
 
-INTEGER = ("w8a8", "mixed")
+INTEGER = ("dynamic", "w8a8", "mixed")
 """Precisions whose work is of 8 bits, so whose roof is int8's."""
 
 

@@ -22,16 +22,16 @@ SUPPORT: dict[str, dict[str, str]] = {
         "fp32": "",
         "fp16": (
             "XNNPACK keeps convolution weights in fp32 whatever the program says, so fp16 "
-            "would save nothing; nearest: --precision w8a8"
+            "would save nothing; nearest: --precision dynamic"
         ),
         "w8": (
             "XNNPACK runs convolutions with int8 weights on int8 activations only; "
-            "nearest: --precision w8a8"
+            "nearest: --precision dynamic"
         ),
-        **dict.fromkeys(_PALETTES, _NO_PALETTES + "w8a8"),
+        **dict.fromkeys(_PALETTES, _NO_PALETTES + "dynamic"),
         "dynamic": "",
         "w8a8": "",
-        "w8a16": "XNNPACK has no kernels for 16-bit activations; nearest: --precision w8a8",
+        "w8a16": "XNNPACK has no kernels for 16-bit activations; nearest: --precision dynamic",
         "mixed": "",
     },
     "coreml": {
@@ -90,6 +90,7 @@ REMARKS: dict[tuple[str, str], str] = {
     ("coreml", "w8a8"): (
         "int8 activations pay on the Neural Engine of A17 Pro, M4 and later; not measured there"
     ),
+    ("litert", "dynamic"): "for CPUs; what a GPU delegate makes of it was not measured",
     ("litert", "w8a16"): "closest to float, slow on CPUs",
 }
 """What is supported, but not good for everything: target and precision -> what to know."""

@@ -21,12 +21,13 @@ class Cell:
 
     Attributes:
         text: what is shown.
-        sort: what the column is sorted by; None sorts last, in either direction.
+        sort: what a numeric column is sorted by, where None is last in either direction; others
+            are sorted by their text.
         mark: how it is drawn; ``missing`` for what was not measured.
     """
 
     text: str
-    sort: float | str | None = None
+    sort: float | None = None
     mark: Mark = ""
 
 
@@ -161,7 +162,7 @@ class Document:
 
 def text(value: object, mark: Mark = "") -> Cell:
     """A cell of words, or *not measured* for None."""
-    return missing() if value is None else Cell(str(value), str(value).casefold(), mark)
+    return missing() if value is None else Cell(str(value), mark=mark)
 
 
 def number(

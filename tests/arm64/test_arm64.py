@@ -66,5 +66,11 @@ def test_same_numbers(arm64, model, tmp_path):
         worst = np.abs(there[name] - expected).max()
         print(f"{model.name} {name}: {worst:.2e}")
         scale = max(1.0, float(np.abs(expected).max()))  # logits are larger than images
+        if info.precision == "dynamic":
+            # Ranges found while running follow the last bits of floats, and a value on the edge
+            # of a step goes the other way in every layer: rare, and more than a level at worst.
+            mean = np.sqrt(np.square(there[name] - expected).mean())
+            assert mean <= 0.002 * scale, name
+            continue
         # Integers may round the other way where a float in front of them does: one level.
         assert worst <= (1e-4 * scale if is_float else 1 / 255 * scale), name

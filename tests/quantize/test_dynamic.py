@@ -23,7 +23,8 @@ from cpl_edge.quantize.support import SUPPORT
 from cpl_edge.runtimes import open_runtime
 
 SIZE = (64, 72)
-DYNAMIC = ["litert", "executorch"]
+FLOAT = {"litert": ["router", "head", "tail", "up"], "executorch": ["router", "head", "tail"]}
+DYNAMIC = list(FLOAT)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def rounded(request, student):
     assert how.ranges == {}
     copied = copy.deepcopy(folded)
     for name, module in copied.named_modules():
-        if isinstance(module, nn.Conv2d) and not name.startswith(("router", "head", "tail")):
+        if isinstance(module, nn.Conv2d) and name.split(".")[0] not in FLOAT[request.param]:
             with torch.no_grad():
                 module.weight.copy_(round_weights(module.weight.detach()))
             module.register_forward_pre_hook(_round)
@@ -97,8 +98,19 @@ def test_one_piece_without_ranges(built, target):
     assert gates["delegation"]
     assert gates["interface"]
     assert gates["metadata"]
-    assert card["quantization"]["float"] == ["router", "head", "tail"]
+    assert card["quantization"]["float"] == FLOAT[target]
     assert card["quantization"]["calibration"]["count"] == 8 * 5  # they scale channels
+
+
+def test_an_interpreter_without_xnnpack_takes_the_file(built):
+    """Its transposed convolution cannot be dynamic, and it looks before any delegate does."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    outcome = built("litert")
+    Interpreter(
+        str(outcome.folder / outcome.card["model"]),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    ).allocate_tensors()
 
 
 def test_a_pinned_build_rounds_all_of_it_too(student, tmp_path):

@@ -16,14 +16,14 @@ from cpl_edge.report.document import Column, Table, columns, missing, number, pe
         (number(math.inf), "not measured", None),
         (percent(0.975, 1), "97.5 %", 97.5),
         (percent(None), "not measured", None),
-        (text("Noise"), "Noise", "noise"),
+        (text("Noise"), "Noise", None),
         (text(None), "not measured", None),
         (missing("not run"), "not run", None),
     ],
 )
 def test_cells(cell, words, sort):
     assert (cell.text, cell.sort) == (words, sort)
-    assert (cell.mark == "missing") == (sort is None)
+    assert (cell.mark == "missing") == words.startswith("not ")
 
 
 def test_headings_say_whether_they_are_numbers():

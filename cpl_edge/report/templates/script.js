@@ -4,8 +4,9 @@
 
   // Tables: a button in each heading; what was not measured stays last.
   const value = (row, column, numeric) => {
-    const raw = row.cells[column].dataset.sort;
-    return raw === undefined ? null : numeric ? Number(raw) : raw;
+    const cell = row.cells[column];
+    if (numeric) return "sort" in cell.dataset ? Number(cell.dataset.sort) : null;
+    return cell.classList.contains("missing") ? null : cell.textContent.toLowerCase();
   };
   const sort = (heading) => {
     const body = heading.closest("table").tBodies[0];
