@@ -59,12 +59,12 @@ def test_what_works_is_not_refused(student, size):
     assert check(recipe_for(size=size), student) is TARGETS["onnx"]
 
 
-@pytest.mark.parametrize("target", ["executorch", "onnx"])
-def test_half_precision_is_refused_with_the_nearest_that_works(target):
+@pytest.mark.parametrize(("target", "nearest"), [("executorch", "dynamic"), ("onnx", "w8a8")])
+def test_half_precision_is_refused_with_the_nearest_that_works(target, nearest):
     reason = TARGETS[target].supports("fp16")
     assert reason is not None
-    assert reason.endswith("nearest: --precision w8a8")
-    assert TARGETS[target].supports("w8a8") is None
+    assert reason.endswith(f"nearest: --precision {nearest}")
+    assert TARGETS[target].supports(nearest) is None
 
 
 def test_core_ml_does_both_precisions():

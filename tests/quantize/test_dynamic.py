@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cpl_edge.errors import UserError
-from cpl_edge.export.build import describe, export
+from cpl_edge.export.build import describe
 from cpl_edge.export.recipe import read_recipes
 from cpl_edge.export.targets import TARGETS
 from cpl_edge.models.zoo import save_student
@@ -25,22 +25,6 @@ from cpl_edge.runtimes import open_runtime
 SIZE = (64, 72)
 FLOAT = {"litert": ["router", "head", "tail", "up"], "executorch": ["router", "head", "tail"]}
 DYNAMIC = list(FLOAT)
-
-
-@pytest.fixture(scope="module")
-def built(student, tmp_path_factory):
-    out = tmp_path_factory.mktemp("builds")
-    weights = tmp_path_factory.mktemp("student") / "tiny.safetensors"
-    save_student(student, weights)
-    made = {}
-
-    def build(target):
-        if target not in made:
-            recipes = read_recipes(target, precision="dynamic", size="64x72")
-            (made[target],) = export(recipes, str(weights), out, keep_refused=True)
-        return made[target]
-
-    return build
 
 
 @pytest.fixture(scope="module", params=DYNAMIC)
@@ -70,7 +54,7 @@ def crops(student):
 
 def test_the_file_rounds_what_convolutions_read(built, student, rounded, crops):
     target, rounding = rounded
-    outcome = built(target)
+    outcome = built(target, "dynamic")
     runtime = open_runtime(outcome.folder / outcome.card["model"])
     closer = []
     try:
@@ -93,7 +77,7 @@ def test_the_file_rounds_what_convolutions_read(built, student, rounded, crops):
 
 @pytest.mark.parametrize("target", DYNAMIC)
 def test_one_piece_without_ranges(built, target):
-    card = built(target).card
+    card = built(target, "dynamic").card
     gates = {gate["name"]: gate["passed"] for gate in card["gates"]}
     assert gates["delegation"]
     assert gates["interface"]
@@ -106,7 +90,7 @@ def test_an_interpreter_without_xnnpack_takes_the_file(built):
     """Its transposed convolution cannot be dynamic, and it looks before any delegate does."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    outcome = built("litert")
+    outcome = built("litert", "dynamic")
     Interpreter(
         str(outcome.folder / outcome.card["model"]),
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,

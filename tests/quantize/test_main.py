@@ -3,7 +3,7 @@ import json
 import pytest
 
 from cpl_edge.quantize.__main__ import main
-from cpl_edge.quantize.support import SUPPORT
+from cpl_edge.quantize.support import PRECISIONS, SUPPORT
 
 
 def run(*words) -> int:
@@ -18,6 +18,8 @@ def test_the_list_tells_every_pair_and_why_not(tmp_path, capsys):
     printed = capsys.readouterr().out
     for precisions in SUPPORT.values():
         assert all(reason in printed for reason in precisions.values())
+    heading = printed.splitlines()[1].split()
+    assert heading == ["target", *PRECISIONS]  # whole words in 80 characters
     assert json.loads(path.read_text()) == SUPPORT
 
 

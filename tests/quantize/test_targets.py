@@ -19,25 +19,6 @@ from cpl_edge.runtimes import open_runtime
 SIZE = (64, 72)
 
 
-@pytest.fixture(scope="module")
-def built(student, tmp_path_factory):
-    out = tmp_path_factory.mktemp("builds")
-    weights = tmp_path_factory.mktemp("student") / "tiny.safetensors"
-    save_student(student, weights)
-    made = {}
-
-    def build(target, precision, routing="auto", degradation=None):
-        key = (target, precision, routing)
-        if key not in made:
-            recipes = read_recipes(
-                target, precision=precision, routing=routing, degradation=degradation, size="64x72"
-            )
-            (made[key],) = export(recipes, str(weights), out, keep_refused=True)
-        return made[key]
-
-    return build
-
-
 @pytest.mark.parametrize(
     ("target", "precision"),
     [("litert", "w8a8"), ("litert", "w8a16"), ("executorch", "w8a8"), ("onnx", "w8a8")],
