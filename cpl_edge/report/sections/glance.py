@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from cpl_edge.report.document import NOT_MEASURED, Block, Figures, Paragraph, Section
 from cpl_edge.report.formats import model_name
 from cpl_edge.report.results import Results
@@ -109,6 +111,7 @@ def _speed(results: Results) -> list[tuple[str, str, str]]:
 
 def _builds(results: Results) -> tuple[str, str, str]:
     cards = newest_builds(results)
-    refused = [card.name for card in cards if card.refused]
-    about = f"refused: {', '.join(refused)}" if refused else "none refused"
-    return ("builds", f"{len(cards) - len(refused)} passed, {len(refused)} refused", about)
+    refused = Counter(card.recipe.precision for card in cards if card.refused)
+    words = [f"{count} of {precision}" for precision, count in refused.most_common()]
+    about = f"refused: {', '.join(words)}" if words else "none refused"
+    return ("builds", f"{len(cards) - refused.total()} passed, {refused.total()} refused", about)
