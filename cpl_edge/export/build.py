@@ -31,6 +31,7 @@ from cpl_edge.export.card import make_card, write_card
 from cpl_edge.export.crops import Crop, make_crops
 from cpl_edge.export.gate import Build, GateResult
 from cpl_edge.export.gates import run_gates
+from cpl_edge.export.halo import smallest_halo
 from cpl_edge.export.program import ENTRY_POINTS, Program
 from cpl_edge.export.recipe import ExportRecipe
 from cpl_edge.export.silence import silence
@@ -128,7 +129,8 @@ def export(
                 deployed, quantization = prepare(
                     deployed, how, recipe.size, fitted, recipe.degradation, stored
                 )
-            info = describe(recipe, target, student, weights)
+            halo = smallest_halo(asked, crops[key], recipe.seam, pinned_N)
+            info = replace(describe(recipe, target, student, weights), halo=halo.pixels)
         with step(3, f"lower for {target.accelerator}"):
             program = replace(target.lower(deployed, info), quantization=quantization)
         with _temporary_folder(out, name) as folder:
@@ -138,7 +140,7 @@ def export(
                 build = Build(recipe, target, asked, program, path, crops[key], pinned_N)
                 results = run_gates(build)
                 source = "photos of scikit-image" if data is None else data.resolve().name
-                card = make_card(build, results, source)
+                card = make_card(build, results, source, halo)
             refused = "refused" in card
             with step(6, "refuse" if refused else "keep"):
                 kept = _keep(folder, out / name, card, keep_refused)

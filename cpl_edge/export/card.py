@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from cpl_edge.export.gate import Build, GateResult
+from cpl_edge.export.halo import Halo
 from cpl_edge.machine import machine, versions
 
 FILE = "card.json"
 
 
-def make_card(build: Build, results: list[GateResult], source: str) -> dict[str, Any]:
+def make_card(build: Build, results: list[GateResult], source: str, halo: Halo) -> dict[str, Any]:
     """Everything that a reader of a build should know, as plain values.
 
     Args:
         build: a build whose gates have run.
         results: of its gates.
         source: where the crops come from.
+        halo: of the file, and what it costs on the crops.
     """
     card: dict[str, Any] = {
         "student": build.program.info.student,
@@ -57,6 +59,7 @@ def make_card(build: Build, results: list[GateResult], source: str) -> dict[str,
             "photos": sorted({crop.photo for crop in build.crops}),
             "digest": build.crops_digest,
         },
+        "halo": halo._asdict(),
         "info": json.loads(build.program.info.to_json()),
         "versions": versions(),
         "machine": machine(),

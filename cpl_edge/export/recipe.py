@@ -61,6 +61,8 @@ class ExportRecipe(Table):
         routing: ``auto``, ``split``, ``told`` or ``pinned``.
         degradation: what a told or pinned build is for.
         size: height and width of the images in pixels.
+        seam: by how much a tile may differ from the photo restored at once, in levels of 255 and
+            on the gates' crops; 0 for a halo as wide as convolutions reach.
         quantize: recipe of the precision, a shipped name or a ``.toml`` file; by default the one
             that ships for this target and precision.
         limits: precision -> limits of the gates.
@@ -71,6 +73,7 @@ class ExportRecipe(Table):
     routing: Routing = "auto"
     degradation: str | None = None
     size: tuple[int, int] = DEFAULT_SIZE
+    seam: float = Field(default=0.1, ge=0)
     quantize: str | None = None
     limits: dict[str, Limits]
 

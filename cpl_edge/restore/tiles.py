@@ -1,10 +1,11 @@
-"""Cutting a photo into tiles so that the result equals restoring it whole.
+"""Cutting a photo into tiles so that the result is as if it were restored whole.
 
 The photo is thought of as padded by ``halo`` pixels on every side and beyond, reflected with the
 edge pixel repeated (NumPy's ``symmetric``). Nothing padded is ever made: a window that leaves the
 photo is read through reflected indices. Every output pixel comes from a tile that holds at least
 ``halo`` pixels around it, and tiles start at multiples of ``multiple`` of the padded photo, so that
-the network's grids fall on the same pixels in each of them.
+the network's grids fall on the same pixels in each of them. With a halo as wide as the network
+reaches the result is equal; a file may keep a smaller one (`cpl_edge.export.halo`).
 """
 
 from __future__ import annotations

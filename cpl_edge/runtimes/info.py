@@ -45,7 +45,7 @@ class ModelInfo:
         height: pixels of the input image.
         width: pixels of the input image.
         layout: memory order of images in the file; one image at a time.
-        halo: radius in pixels that an output pixel depends on.
+        halo: pixels around the core of a tile that the file is given and whose output is dropped.
         multiple: height, width and the origin of a tile are multiples of this.
         degradations: names of the D degradations, in the order of the router's outputs.
         levels: prompts M of each degradation; N = D * M weights select a prompt.

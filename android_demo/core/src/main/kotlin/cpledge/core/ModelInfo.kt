@@ -26,7 +26,7 @@ enum class EntryPoint(val key: String) { FORWARD("forward"), ROUTE("route"), RES
  *
  * @property degradations names of the D degradations, in the order of the router's outputs.
  * @property levels prompts M of each degradation; N = D * M weights select a prompt.
- * @property halo radius in pixels that an output pixel depends on.
+ * @property halo pixels around a tile's core that the file is given and whose output is dropped.
  * @property multiple height, width and the origin of a tile are multiples of this.
  * @property digest sha256 of the student's weights.
  */
