@@ -27,14 +27,13 @@ class Swaps:
 
     Attributes:
         fold_unshuffle: the convolutions behind a pixel unshuffle read the image themselves.
-        fold_shuffle: the up-convolution and its pixel shuffle become one transposed convolution.
-        one_hot_tail: the last pixel shuffle becomes a transposed convolution of zeros and ones.
+        one_hot_shuffle: pixel shuffles become transposed convolutions of zeros and ones, which a
+            target without a pixel shuffle can know again.
         split_mean: means run over one axis at a time.
     """
 
     fold_unshuffle: bool = False
-    fold_shuffle: bool = False
-    one_hot_tail: bool = False
+    one_hot_shuffle: bool = False
     split_mean: bool = False
 
 
@@ -61,28 +60,26 @@ def fold_unshuffle(conv: nn.Conv2d) -> nn.Conv2d:
     return folded
 
 
-def fold_shuffle(conv: nn.Conv2d) -> nn.ConvTranspose2d:
-    """``pixel_shuffle(conv1x1(x), 2)`` as one transposed convolution, kernel 2 and stride 2.
+def subpixels_first(conv: nn.Conv2d) -> nn.Conv2d:
+    """A convolution before a pixel shuffle by 2, its output channels ordered by sub-pixel first.
 
-    Raises:
-        ValueError: the convolution has a bias, which would differ between sub-pixels, or is not
-            1x1.
+    That is the order of TensorFlow's DEPTH_TO_SPACE; torch orders by channel first.
     """
-    if conv.bias is not None or conv.kernel_size != (1, 1):
-        raise ValueError(f"only a 1x1 convolution without bias folds with its shuffle: {conv}")
-    out, channels = conv.weight.shape[0] // 4, conv.weight.shape[1]
-    folded = nn.ConvTranspose2d(channels, out, 2, 2, bias=False)
+    order = torch.arange(conv.out_channels).view(-1, 4).T.flatten()
+    ordered = copy.deepcopy(conv)
     with torch.no_grad():
-        folded.weight.copy_(conv.weight.view(out, 2, 2, channels).permute(3, 0, 1, 2))
-    return folded
+        ordered.weight.copy_(conv.weight[order])
+        if conv.bias is not None and ordered.bias is not None:
+            ordered.bias.copy_(conv.bias[order])
+    return ordered
 
 
 def one_hot_shuffle(channels: int) -> nn.ConvTranspose2d:
-    """``pixel_shuffle(x, 2)`` of 4 * ``channels`` channels as a convolution of zeros and ones."""
+    """The shuffle behind :func:`subpixels_first`, as a convolution of zeros and ones."""
     shuffle = nn.ConvTranspose2d(4 * channels, channels, 2, 2, bias=False)
     with torch.no_grad():
-        identity = torch.eye(4 * channels).view(4 * channels, channels, 2, 2)
-        shuffle.weight.copy_(identity)
+        identity = torch.eye(4 * channels).view(4 * channels, 2, 2, channels)
+        shuffle.weight.copy_(identity.permute(0, 3, 1, 2))
     return shuffle
 
 
@@ -181,14 +178,9 @@ class LoweredStudent(nn.Module):
         self.encoder = _lowered_blocks(student.encoder)
         self.down = student.down
         self.middle = _lowered_blocks(student.middle)
-        self.up: nn.Module = (
-            fold_shuffle(student.up)
-            if swaps.fold_shuffle
-            else nn.Sequential(student.up, nn.PixelShuffle(2))
-        )
+        self.up = _with_shuffle(student.up, swaps)
         self.decoder = _lowered_blocks(student.decoder)
-        shuffle: nn.Module = one_hot_shuffle(3) if swaps.one_hot_tail else nn.PixelShuffle(2)
-        self.tail = nn.Sequential(student.tail, shuffle)
+        self.tail = _with_shuffle(student.tail, swaps)
         self.eval().requires_grad_(False)
 
     def restore(self, x_BCHW: Tensor, w_BN: Tensor) -> Tensor:
@@ -210,6 +202,12 @@ def _behind_unshuffle(conv: nn.Conv2d, swaps: Swaps) -> nn.Module:
     return (
         fold_unshuffle(conv) if swaps.fold_unshuffle else nn.Sequential(nn.PixelUnshuffle(2), conv)
     )
+
+
+def _with_shuffle(conv: nn.Conv2d, swaps: Swaps) -> nn.Sequential:
+    if swaps.one_hot_shuffle:
+        return nn.Sequential(subpixels_first(conv), one_hot_shuffle(conv.out_channels // 4))
+    return nn.Sequential(conv, nn.PixelShuffle(2))
 
 
 def _lowered_blocks(blocks: nn.ModuleList) -> nn.ModuleList:

@@ -42,7 +42,8 @@ _RULES: tuple[tuple[str, dict[str, str], str], ...] = (
     (
         r"pixel_?(un)?shuffle|depth_?to_?space|space_?to_?depth",
         {_ANY: "pixel shuffles become six-dimensional reshapes, which are copied outside"},
-        "fold it into the convolution beside it (Swaps.fold_unshuffle, fold_shuffle, one_hot_tail)",
+        "fold it into the convolution behind it (Swaps.fold_unshuffle), or use the target's own "
+        "operator (LiteRT: Swaps.one_hot_shuffle)",
     ),
     (
         r"permute|transpose(?!.?conv)|as_strided",

@@ -133,8 +133,8 @@ def modules_by_order(anchors: Sequence[Anchor]) -> list[str] | None:
     A student's weighted operators come in one order: the router's two convolutions and two linear
     layers (``forward`` and ``route`` only); the head; blocks of scale, shift, expand and project
     (plain and pinned blocks have no scale and shift); the convolution down; blocks; the
-    up-convolution, which may be a transposed one; blocks; the tail, and a transposed convolution
-    where the target has no pixel shuffle.
+    up-convolution, which may be a transposed one, or run as a linear layer; blocks; the tail, and
+    a transposed convolution where the target has no pixel shuffle.
 
     Args:
         anchors: all of them, in order.
@@ -158,7 +158,11 @@ def _fits(letters: str, router: str, body: str, anchors: Sequence[Anchor]) -> se
     bodies = sorted({body, "CC"})  # parts without prompts have plain blocks
     fits = set()
     starts = [(router + "C", [*ahead, "head"])]
-    for stage, joints in (("encoder", ["C"]), ("middle", ["C", "T"]), ("decoder", ["C", "CT"])):
+    for stage, joints in (
+        ("encoder", ["C"]),
+        ("middle", ["C", "T", "F"]),
+        ("decoder", ["C", "CT"]),
+    ):
         follows = {"encoder": "down", "middle": "up", "decoder": "tail"}[stage]
         grown = []
         for (text, names), own, joint in product(starts, bodies, joints):

@@ -29,7 +29,6 @@ from cpl_edge.quantize.simulation import (
     Reshape,
     Value,
     convolution,
-    sharing,
 )
 
 _MOST = 255
@@ -83,9 +82,7 @@ class IntegerPass(FloatPass):
             return super().conv(point, module, value, relu, before, after, needed)
         conv, relu = convolution(module, relu)
         read = self._integers(point, value)
-        shared = sharing(point)
-        largest = conv.weight.abs().amax((1, 2, 3)).view(-1, shared).amax(1)
-        step_O = (largest.clamp(min=1e-9) / 127).repeat_interleave(shared)
+        step_O = conv.weight.abs().amax((1, 2, 3)).clamp(min=1e-9) / 127
         weight = torch.round(conv.weight / step_O[:, None, None, None])
         unit_O = float(self.grid(value.point).step) * step_O
         bias = None if conv.bias is None else torch.round(conv.bias / unit_O)

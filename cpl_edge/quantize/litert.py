@@ -25,7 +25,9 @@ from cpl_edge.quantize.recipe import QuantizeRecipe
 
 _ROUTER = "LoweredRouter"
 _ROUNDED = {"CONV_2D", "TRANSPOSE_CONV", "MUL", "ADD"}  # operators that make the points
-_BETWEEN = ("MUL", "ADD", "PAD")  # what stands between convolutions; padding keeps its range
+# What stands between convolutions. Padding keeps ranges, and so do shuffles, which are transposed
+# convolutions here.
+_BETWEEN = ("CONV_2D_TRANSPOSE", "MUL", "ADD", "PAD")
 _BITS = {"int8": 8, "int16": 16}
 
 
@@ -57,7 +59,7 @@ def quantize_tflite(
     from ai_edge_quantizer.qtyping import TFLOperationName
 
     tool: Any = quantizer.Quantizer(str(path))
-    for operator in ("CONV_2D", "CONV_2D_TRANSPOSE", *(_BETWEEN if recipe.calibrates else ())):
+    for operator in ("CONV_2D", *(_BETWEEN if recipe.calibrates else ())):
         name = TFLOperationName(operator)
         if recipe.weights == "fp16":
             tool.add_weight_only_config(".*", name, 16, algorithm_key="float_casting")
@@ -141,10 +143,8 @@ def _operators(points: list[str]) -> list[tuple[str, str]]:
         if point == "input" or part in ("scale", "shift"):
             continue
         last = site.split(".")[-1]
-        if site == "tail":
-            made += [(point, "CONV_2D"), (point, "TRANSPOSE_CONV")]  # the shuffle is one as well
-        elif site == "up":
-            made.append((point, "TRANSPOSE_CONV"))
+        if site in ("up", "tail"):
+            made += [(point, "CONV_2D"), (point, "TRANSPOSE_CONV")]  # the shuffle is one
         elif part == "product":
             made.append((point, "MUL"))
         else:

@@ -13,6 +13,7 @@ from cpl_edge.quantize.balance import balance
 from cpl_edge.quantize.calibration import Calibration, make_calibration
 from cpl_edge.quantize.checkpoint import Quantized
 from cpl_edge.quantize.correction import correct_biases
+from cpl_edge.quantize.fitting import fit_rounding
 from cpl_edge.quantize.folding import equalise, one_sided
 from cpl_edge.quantize.ranges import Ranges, find_ranges
 from cpl_edge.quantize.recipe import QuantizeRecipe, kept_in_float
@@ -74,8 +75,8 @@ def prepare(
         stored: of the student's file; it decides ranges, and what stays in float.
 
     Returns:
-        A student of the same function, but for biases that correct what rounding shifts where
-        the recipe asks for it; and the rest.
+        A student of the same function, but for weights that are rounded already and biases that
+        correct what rounding shifts, where the recipe asks for it; and the rest.
 
     Raises:
         UserError: see :func:`make_calibration` and :func:`kept_in_float`.
@@ -96,6 +97,8 @@ def prepare(
         student = balance(student, calibration)
     if recipe.one_sided:
         student = one_sided(student)
+    if recipe.rounding == "fitted":
+        student = fit_rounding(student, calibration.crops, kept)
     if not recipe.calibrates:
         return student, Quantization(recipe, points, kept, calibration=calibration)
     observer = recipe.observer if degradation is None else recipe.pinned_observer
@@ -117,8 +120,8 @@ def _take(
             "that it was made from"
         )
     own = (
-        *("observer", "keep_float", "equalise", "balance", "one_sided", "bias_correction"),
-        "calibration",
+        *("observer", "keep_float", "equalise", "balance", "one_sided", "rounding"),
+        *("bias_correction", "calibration"),
     )
     recipe = recipe.model_copy(update={key: getattr(stored.recipe, key) for key in own})
     if recipe.one_sided:

@@ -49,8 +49,10 @@ class QuantizeRecipe(Table):
         equalise: strength of channel equalisation, 0 for none.
         balance: rewrite prompted blocks so that their roundings cost least.
         one_sided: make blocks round only values that are not negative.
+        rounding: of integer weights: each to the nearest, or all of a convolution so that what it
+            makes of the crops changes least (`cpl_edge.quantize.fitting`).
         bias_correction: take the mean error that rounding causes out of the biases.
-        calibration: for activations with fixed ranges, ``equalise`` and ``balance``.
+        calibration: for activations with fixed ranges, ``equalise``, ``balance`` and ``rounding``.
     """
 
     target: str
@@ -64,6 +66,7 @@ class QuantizeRecipe(Table):
     equalise: float = Field(default=0.0, ge=0, le=1)
     balance: bool = False
     one_sided: bool = False
+    rounding: Literal["nearest", "fitted"] = "nearest"
     bias_correction: bool = False
     calibration: CalibrationSet = CalibrationSet()
 
@@ -80,6 +83,10 @@ class QuantizeRecipe(Table):
             raise ValueError(
                 'activations = "dynamic" and precision = "dynamic" go together: give both, or '
                 'activations = "int8"'
+            )
+        if self.rounding == "fitted" and self.weights != "int8":
+            raise ValueError(
+                f'rounding = "fitted" is for weights = "int8", not for {self.weights}: leave it out'
             )
         if self.bias_correction and not self.calibrates:
             raise ValueError(
@@ -98,7 +105,8 @@ class QuantizeRecipe(Table):
     @property
     def reads_crops(self) -> bool:
         """Whether it takes crops to prepare a student: for ranges, or to rewrite it for them."""
-        return self.calibrates or self.equalise > 0 or self.balance
+        fitted = self.equalise > 0 or self.balance or self.rounding == "fitted"
+        return self.calibrates or fitted
 
 
 def read_quantize_recipe(name_or_path: str) -> QuantizeRecipe:

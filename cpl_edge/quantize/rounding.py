@@ -36,16 +36,14 @@ def round_activations(value: Tensor, low: Bound, high: Bound, bits: int = 8) -> 
     return rounded
 
 
-def round_weights(weight: Tensor, shared: int = 1) -> Tensor:
+def round_weights(weight: Tensor) -> Tensor:
     """Round a convolution's weights to -127...127 steps, a step for each output channel.
 
     Args:
         weight: ``(out, in, rows, columns)``.
-        shared: neighbouring output channels that share a step, as the sub-pixels of a transposed
-            convolution do.
     """
-    largest = weight.detach().abs().amax((1, 2, 3)).view(-1, shared).amax(1)
-    step = (largest.clamp(min=_LEAST_STEP) / 127).repeat_interleave(shared)[:, None, None, None]
+    largest = weight.detach().abs().amax((1, 2, 3), keepdim=True)
+    step = largest.clamp(min=_LEAST_STEP) / 127
     rounded = torch.round(weight.detach() / step) * step
     return weight + (rounded - weight.detach()) if weight.requires_grad else rounded
 

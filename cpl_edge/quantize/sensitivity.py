@@ -131,6 +131,7 @@ def write_mixed(path: Path, recipe: QuantizeRecipe, result: Sensitivity) -> None
         f"keep_float = [{kept}]\nequalise = {recipe.equalise}\n"
         f"balance = {str(recipe.balance).lower()}\n"
         f"one_sided = {str(recipe.one_sided).lower()}\n"
+        f'rounding = "{recipe.rounding}"\n'
         f"bias_correction = {str(recipe.bias_correction).lower()}\n\n"
         f"[calibration]\ncrops = {chosen.crops}\nseed = {chosen.seed}\n",
         encoding="utf-8",

@@ -210,7 +210,7 @@ class FloatPass:
         conv, relu = convolution(module, relu)
         read, weight = self.read(point, value), conv.weight
         if self.rounds(point):
-            weight = round_weights(weight, sharing(point))
+            weight = round_weights(weight)
         out = self.convolve(point, conv, before(read) if before else read, weight)
         out = F.relu(out) if relu else out
         return self._made(point, after(out) if after else out, needed)
@@ -240,11 +240,6 @@ def convolution(module: nn.Module, relu: bool) -> tuple[nn.Conv2d, bool]:
         module, relu = module[0], True
     assert isinstance(module, nn.Conv2d)
     return module, relu
-
-
-def sharing(point: str) -> int:
-    """Output channels that share a step: targets fold ``up`` and its shuffle into one operator."""
-    return 4 if point == "up" else 1
 
 
 def _needed(h_BCHW: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

@@ -244,13 +244,13 @@ def write_tflite(path: Path, info: ModelInfo) -> None:
     """The smallest TFLite file with a description: no graph, two entries of metadata."""
     from ai_edge_litert import schema_py_generated as schema
 
-    from cpl_edge.export.targets import litert
+    from cpl_edge.export import flatbuffer
 
     model = schema.ModelT()
     model.version, model.buffers = 3, [schema.BufferT()]
-    path.write_bytes(litert._pack(model))
-    litert.write_metadata(path, "other", "unused")
-    litert.write_metadata(path, KEY, replace(info, target="litert", layout="NHWC").to_json())
+    path.write_bytes(flatbuffer.pack_model(model))
+    flatbuffer.write_metadata(path, "other", "unused")
+    flatbuffer.write_metadata(path, KEY, replace(info, target="litert", layout="NHWC").to_json())
 
 
 if __name__ == "__main__":

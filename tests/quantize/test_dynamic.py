@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from torch import nn
 
 from cpl_edge.errors import UserError
@@ -23,22 +24,25 @@ from cpl_edge.quantize.support import SUPPORT
 from cpl_edge.runtimes import open_runtime
 
 SIZE = (64, 72)
-FLOAT = {"litert": ["router", "head", "tail", "up"], "executorch": ["router", "head", "tail"]}
-DYNAMIC = list(FLOAT)
+DYNAMIC = ["litert", "executorch"]
 
 
 @pytest.fixture(scope="module", params=DYNAMIC)
 def rounded(request, student):
     """A target, and the student with what its convolutions read rounded in the present range."""
-    folded, how = prepare(student, read_quantize_recipe(f"{request.param}-dynamic"), SIZE)
+    fitted, how = prepare(student, read_quantize_recipe(f"{request.param}-dynamic"), SIZE)
     assert how.ranges == {}
-    copied = copy.deepcopy(folded)
+    return request.param, rounding_inputs(fitted)
+
+
+def rounding_inputs(student):
+    copied = copy.deepcopy(student)
     for name, module in copied.named_modules():
-        if isinstance(module, nn.Conv2d) and name.split(".")[0] not in FLOAT[request.param]:
-            with torch.no_grad():
-                module.weight.copy_(round_weights(module.weight.detach()))
+        if isinstance(module, nn.Conv2d) and not name.startswith("router"):
+            weight = module.weight.detach()  # fitted, so it is on its grid already
+            torch.testing.assert_close(round_weights(weight), weight, atol=1e-6, rtol=0)
             module.register_forward_pre_hook(_round)
-    return request.param, copied
+    return copied
 
 
 def _round(module, inputs):
@@ -56,7 +60,7 @@ def test_the_file_rounds_what_convolutions_read(built, student, rounded, crops):
     target, rounding = rounded
     outcome = built(target, "dynamic")
     runtime = open_runtime(outcome.folder / outcome.card["model"])
-    closer = []
+    closer, louder = [], []
     try:
         for x in crops:
             with torch.no_grad():
@@ -68,11 +72,32 @@ def test_the_file_rounds_what_convolutions_read(built, student, rounded, crops):
             y = torch.from_numpy(y)
             assert sqnr([floats - x], [y - x]) > 20
             closer.append(sqnr([expected], [y]) - sqnr([floats], [y]))
+            louder.append(sqnr([floats], [expected]) - sqnr([floats], [y]))
             assert np.abs(through - y.numpy()).max() < 0.03
             assert np.abs(found - w.numpy()).max() < 1e-4  # the router is in float
     finally:
         runtime.close()
-    assert np.mean(closer) > 3  # dB: these roundings, and not others of the same size
+    # One tie that XNNPACK breaks differently moves a range, and with it all roundings behind. Others
+    # of the same size would be at -3 dB, those of a symmetric range are at -3.8, these at -0.5.
+    assert np.mean(closer) > -2
+    assert abs(np.mean(louder)) < 0.8  # measured: -0.2; without the tail's it would be 3.9
+
+
+@pytest.mark.parametrize("rounded", ["litert"], indirect=True)
+def test_kernels_that_break_ties_alike_round_alike(built, student, rounded, crops):
+    outcome = built("litert", "dynamic")
+    interpreter = Interpreter(
+        str(outcome.folder / outcome.card["model"]),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    run, found = interpreter.get_signature_runner("restore"), []
+    for x in crops:
+        with torch.no_grad():
+            w = student.route(x)
+            expected = rounded[1].restore(x, w).permute(0, 2, 3, 1)
+        (y,) = run(args_0=x.permute(0, 2, 3, 1).numpy(), args_1=w.numpy()).values()
+        found.append(sqnr([expected], [torch.from_numpy(y)]))
+    assert np.median(found) > 100  # dB; rounding itself costs 60 to 70
 
 
 @pytest.mark.parametrize("target", DYNAMIC)
@@ -82,29 +107,33 @@ def test_one_piece_without_ranges(built, target):
     assert gates["delegation"]
     assert gates["interface"]
     assert gates["metadata"]
-    assert card["quantization"]["float"] == FLOAT[target]
+    assert card["quantization"]["float"] == ["router"]
     assert card["quantization"]["calibration"]["count"] == 8 * 5  # they scale channels
 
 
-def test_transposed_convolutions_are_in_float(built):
-    """TensorFlow 2.16.1 and tflite-runtime 2.14 do not open a file that has a dynamic one."""
+def test_everything_but_the_router_is_rounded_and_nothing_is_transposed(built):
+    """TensorFlow 2.16.1 and tflite-runtime 2.14 do not open a dynamic transposed convolution."""
     from ai_edge_litert import schema_py_generated as schema
 
     outcome = built("litert", "dynamic")
     content = (outcome.folder / outcome.card["model"]).read_bytes()
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    kinds = {"CONV_2D": set(), "TRANSPOSE_CONV": set()}
+    kinds = {"CONV_2D": [], "TRANSPOSE_CONV": [], "DEPTH_TO_SPACE": []}
     for graph in model.subgraphs:
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex].builtinCode
             for name, found in kinds.items():
                 if code == getattr(schema.BuiltinOperator, name):
-                    found.add(graph.tensors[operator.inputs[1]].type)
-    assert kinds["TRANSPOSE_CONV"] == {schema.TensorType.FLOAT32}
-    assert schema.TensorType.INT8 in kinds["CONV_2D"]
+                    read = operator.inputs[1 if name == "CONV_2D" else 0]
+                    found.append(graph.tensors[read].type)
+    int8, float32 = schema.TensorType.INT8, schema.TensorType.FLOAT32
+    # `forward` and `restore` have 10 convolutions and 2 shuffles each, and the router has 2.
+    assert sorted(kinds["CONV_2D"]) == sorted([int8] * 2 * 10 + [float32] * 2 * 2)
+    assert kinds["DEPTH_TO_SPACE"] == [float32] * 2 * 2
+    assert kinds["TRANSPOSE_CONV"] == []
 
 
-def test_a_pinned_build_rounds_all_of_it_too(student, tmp_path):
+def test_a_pinned_build_rounds_all_of_it_too(student, crops, tmp_path):
     """XNNPACK's own quantiser leaves out a convolution that a ReLU follows."""
     weights = tmp_path / "tiny.safetensors"
     save_student(student, weights)
@@ -119,7 +148,10 @@ def test_a_pinned_build_rounds_all_of_it_too(student, tmp_path):
     convs = [n for n in graph.graph.nodes if n.target == torch.ops.aten.conv2d.default]
     floats = [n for n in convs if "dequantize" not in str(n.args[0].target)]
     assert len(convs) == 10
-    assert [n.args[1].target.split(".")[1] for n in floats] == ["head", "tail"]
+    assert floats == []
+    simulated, w = rounding_inputs(folded), torch.zeros(1, 1, 15)
+    with torch.no_grad():
+        print([sqnr([simulated.restore(x, w)], [graph(x)]) for x in crops])
 
 
 @pytest.mark.parametrize("target", ["coreml", "onnx"])

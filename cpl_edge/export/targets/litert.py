@@ -1,9 +1,10 @@
 """LiteRT: one ``.tflite`` with a signature for each entry point, on XNNPACK; images are BHWC.
 
-Measured (student s, 256x256, 1 thread, CPU ms of forward / restore): plain 17.2 / 16.9 with 18
-TRANSPOSE, image convolutions folded 17.2 / 16.9, up-convolution transposed as well 17.0 / 16.8 with
-6 TRANSPOSE, one-hot tail as well 17.6 / 17.3 with none. The last half millisecond buys a file
-without TRANSPOSE and reshapes to other pixels, which GPU delegates run badly or not at all.
+Image convolutions are folded, since the converter turns pixel shuffles into TRANSPOSE of tensors of
+six dimensions, which GPU delegates run badly or not at all. The two shuffles at the end become
+transposed convolutions of zeros and ones, and those DEPTH_TO_SPACE in the file. Measured (student
+s, 256x256, 1 thread, ms of restore in one interleaved run): transposed convolutions 21.6, with
+DEPTH_TO_SPACE 20.3; with dynamic ranges 10.0 and 8.5.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from cpl_edge.export.flatbuffer import pack_model, read_model, use_depth_to_space, write_metadata
 from cpl_edge.export.lowering import Swaps
 from cpl_edge.export.program import Program
 from cpl_edge.export.targets.target import Inspection, Target
@@ -23,7 +23,6 @@ from cpl_edge.runtimes.info import KEY
 # Operators with which a GPU delegate refuses the file, or that it runs by copying.
 OFF_GPU = frozenset({"TRANSPOSE", "GATHER", "GATHER_ND", "SCATTER_ND", "TOPK_V2", "SPLIT", "ERF"})
 MOST_DIMENSIONS = 4  # of a tensor on the GPU
-_ALIGNMENT = 16  # of constants: schema.fbs, Buffer.data, force_align
 
 
 class LiteRT(Target):
@@ -34,7 +33,7 @@ class LiteRT(Target):
     layout = "NHWC"
     # Means over one axis at a time: a mean over two can be NaN on the GPU, and the sum of a whole
     # map can leave the range of fp16 (https://github.com/google-ai-edge/LiteRT/issues/9249).
-    swaps = Swaps(fold_unshuffle=True, fold_shuffle=True, one_hot_tail=True, split_mean=True)
+    swaps = Swaps(fold_unshuffle=True, one_hot_shuffle=True, split_mean=True)
     accelerator = "XNNPACK"
     modules = ("litert_torch", "ai_edge_litert.interpreter", "ai_edge_quantizer")
     packages = ("torch", "litert-torch", "ai-edge-litert", "ai-edge-quantizer")
@@ -50,6 +49,7 @@ class LiteRT(Target):
         converter.convert().export(str(path))
         if (how := program.quantization) is not None:
             quantize_tflite(path, how.recipe, how.ranges, how.points, how.kept)
+        use_depth_to_space(path)
         write_metadata(path, KEY, program.info.to_json())
         return path
 
@@ -62,10 +62,10 @@ class LiteRT(Target):
         outside: dict[str, list[str]] = {}
         unportable: dict[str, list[str]] = {}
         partitions: dict[str, int] = {}
-        for signature in _read(path).signatureDefs:
+        for signature in read_model(path).signatureDefs:
             name = signature.signatureKey.decode()
             # Interpreters list the nodes of the first subgraph only: make each the first.
-            model = _read(path)
+            model = read_model(path)
             model.subgraphs = [model.subgraphs[signature.subgraphIndex]]
             model.signatureDefs = []
             codes = [model.operatorCodes[op.opcodeIndex] for op in model.subgraphs[0].operators]
@@ -75,53 +75,8 @@ class LiteRT(Target):
             shapes = [t.shape for t in model.subgraphs[0].tensors if t.shape is not None]
             unportable[name] = sorted(OFF_GPU & set(operators[name]))
             unportable[name] += [f"tensor of shape {s}" for s in shapes if len(s) > MOST_DIMENSIONS]
-            outside[name], partitions[name] = _delegation(_pack(model))
+            outside[name], partitions[name] = _delegation(pack_model(model))
         return Inspection(operators, outside, unportable, partitions)
-
-
-def write_metadata(path: Path, key: str, text: str) -> None:
-    """Add an entry to ``Model.metadata`` of a TFLite file.
-
-    Args:
-        path: the file, rewritten in place.
-        key: name of the entry.
-        text: stored as UTF-8 in a buffer of its own.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = _read(path)
-    entry, buffer = schema.MetadataT(), schema.BufferT()
-    buffer.data = list(text.encode())
-    entry.name, entry.buffer = key, len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
-    path.write_bytes(_pack(model))
-
-
-def _read(path: Path) -> Any:
-    from ai_edge_litert import schema_py_generated as schema
-
-    content = path.read_bytes()
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    for buffer in model.buffers:
-        if buffer.offset > 1:  # the quantizer stores constants behind the tables
-            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
-    return model
-
-
-def _pack(model: Any) -> bytes:
-    import flatbuffers  # type: ignore[import-untyped]
-
-    class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-        """The generated code forgets the schema's alignment of constants."""
-
-        def StartVector(self, size: int, count: int, alignment: int) -> Any:  # noqa: N802
-            return super().StartVector(size, count, _ALIGNMENT if size == 1 else alignment)
-
-    builder = AlignedBuilder(1 << 20)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
 
 
 def _delegation(model: bytes) -> tuple[list[str], int]:

@@ -8,7 +8,7 @@ import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from cpl_edge.export.targets.litert import write_metadata
+from cpl_edge.export.flatbuffer import write_metadata
 from cpl_edge.runtimes import ModelInfo
 
 
@@ -56,7 +56,8 @@ def test_everything_runs_in_one_piece_of_xnnpack(exported):
     assert card["partitions"] == {"forward": 1, "route": 1, "restore": 1}
     assert card["outside"] == {"forward": [], "route": [], "restore": []}
     assert not {"TRANSPOSE", "GATHER"} & set(card["operators"]["forward"])
-    assert card["operators"]["restore"]["TRANSPOSE_CONV"] == 2
+    assert card["operators"]["restore"]["DEPTH_TO_SPACE"] == 2
+    assert "TRANSPOSE_CONV" not in card["operators"]["forward"]
 
 
 def test_the_file_describes_itself(model):
