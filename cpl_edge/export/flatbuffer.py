@@ -76,16 +76,11 @@ def use_depth_to_space(path: Path) -> int:
     for graph in model.subgraphs:
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex]
-            if max(code.builtinCode, code.deprecatedBuiltinCode) != transposed:
-                continue
-            _, weights, image = (graph.tensors[i] for i in operator.inputs[:3])
-            block = operator.builtinOptions.strideH
-            if not _moves_pixels(model, weights, block) or not _same_numbers(
-                image, graph.tensors[operator.outputs[0]]
-            ):
+            is_one = max(code.builtinCode, code.deprecatedBuiltinCode) == transposed
+            if not is_one or not _moves_pixels(model, graph, operator):
                 continue
             options = schema.DepthToSpaceOptionsT()
-            options.blockSize = block
+            options.blockSize = operator.builtinOptions.strideH
             operator.builtinOptions = options
             operator.builtinOptionsType = schema.BuiltinOptions.DepthToSpaceOptions
             operator.inputs = [operator.inputs[2]]
@@ -97,24 +92,60 @@ def use_depth_to_space(path: Path) -> int:
     return found
 
 
-def _moves_pixels(model: Any, weights: Any, block: int) -> bool:
-    """Whether weights of out, rows, columns, in are those of a shuffle, sub-pixels first."""
+def _moves_pixels(model: Any, graph: Any, operator: Any) -> bool:
+    """Whether a transposed convolution does nothing but a shuffle, sub-pixels first."""
     from ai_edge_litert import schema_py_generated as schema
 
-    kinds = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT8: np.int8}
+    options, (made,) = operator.builtinOptions, operator.outputs
+    _, weights, image, *bias = (graph.tensors[i] for i in operator.inputs if i >= 0)
     out, rows, columns, given = (int(n) for n in weights.shape)
-    data = model.buffers[weights.buffer].data
-    if weights.type not in kinds or data is None or (rows, columns) != (block, block):
+    block = options.strideH
+    w_OHWI = _values(model, weights)
+    if (
+        w_OHWI is None
+        or (options.strideW, rows, columns, given) != (block, block, block, out * block * block)
+        or options.fusedActivationFunction != schema.ActivationFunctionType.NONE
+        or not _same_numbers(image, graph.tensors[made])
+    ):
         return False
-    w_OHWI = np.frombuffer(bytes(data), kinds[weights.type]).reshape(weights.shape)
-    if given != out * block * block or not w_OHWI.any():
+    if any((b := _values(model, tensor)) is None or b.any() for tensor in bias):
         return False
     expected_OHWI = np.eye(given).reshape(rows, columns, out, given).transpose(2, 0, 1, 3)
-    return np.array_equal(w_OHWI / w_OHWI.max(), expected_OHWI)
+    return np.allclose(w_OHWI, expected_OHWI, atol=1e-6)
+
+
+def _values(model: Any, tensor: Any) -> Any:
+    """The numbers of a constant, or None of what is none or of another type than here."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    kinds = {
+        schema.TensorType.FLOAT32: np.float32,
+        schema.TensorType.INT8: np.int8,
+        schema.TensorType.INT32: np.int32,
+    }
+    data = model.buffers[tensor.buffer].data
+    if tensor.type not in kinds or data is None or not len(data):
+        return None
+    values = np.frombuffer(bytes(data), kinds[tensor.type]).reshape(tensor.shape)
+    found = tensor.quantization
+    if found is None or found.scale is None or not len(found.scale):
+        return values.astype(np.float64)
+    if any(found.zeroPoint):
+        return None
+    scale = np.asarray(found.scale, np.float64)
+    if len(scale) > 1:
+        axes = [1] * values.ndim
+        axes[found.quantizedDimension] = len(scale)
+        scale = scale.reshape(axes)
+    return values * scale
 
 
 def _same_numbers(image: Any, made: Any) -> bool:
-    """Whether both tensors hold the same numbers in the same way."""
+    """Whether both tensors hold the same numbers in the same way, which the operator can move."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    if image.type not in (schema.TensorType.FLOAT32, schema.TensorType.INT8):
+        return False  # of 16 bits, for one
 
     def scales(tensor: Any) -> list[list[float]]:
         found = tensor.quantization
@@ -139,7 +170,7 @@ def _code(model: Any, builtin: int) -> int:
 
 
 def _drop_unused(model: Any) -> None:
-    """Remove tensors that nothing reads or writes, and empty the buffers that were theirs."""
+    """Remove what nothing uses any more: tensors and operators' codes; empty buffers."""
     signatures = {signature.subgraphIndex: signature for signature in model.signatureDefs or []}
     for index, graph in enumerate(model.subgraphs):
         ends = signatures.get(index)
@@ -158,6 +189,10 @@ def _drop_unused(model: Any) -> None:
             op.outputs = [moved[int(i)] for i in op.outputs]
         for end in maps:
             end.tensorIndex = moved[end.tensorIndex]
+    codes = sorted({op.opcodeIndex for graph in model.subgraphs for op in graph.operators})
+    model.operatorCodes = [model.operatorCodes[i] for i in codes]
+    for op in (op for graph in model.subgraphs for op in graph.operators):
+        op.opcodeIndex = codes.index(op.opcodeIndex)
     kept = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
     kept |= {entry.buffer for entry in model.metadata or []}
     for index, buffer in enumerate(model.buffers):

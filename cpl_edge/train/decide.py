@@ -1,7 +1,7 @@
 """python -m cpl_edge.train.decide: let a trained router weigh what its mistakes cost.
 
 A router that was taught to name degradations selects the likeliest one. But its mistakes are not
-alike: of Rain100L's photos, one that student nano takes for haze loses 15 dB, those that it takes
+alike: of Rain100L's photos, one that student nano takes for blur loses 3 dB, those that it takes
 for noise stay as they were (benchmarks/results/nano-litert-fp32-rain100l.json).
 So each name gets an offset, added to the bias of its logit, with which the selection restores most
 in the mean of training crops (the Bayes decision, with one number for each choice). Nothing else

@@ -25,10 +25,9 @@ def nearest(w_RK):
 
 
 def costs(q_RK, w_RK, h_KK):
-    """Of each row, as it is minimised: with a hundredth of the mean second moment added."""
+    """Of each row: the mean square of what its error makes of the inputs."""
     error_RK = (q_RK - w_RK).double()
-    damped_KK = h_KK.double() + 0.01 * h_KK.diagonal().double().mean() * torch.eye(len(h_KK))
-    return torch.einsum("rk,kl,rl->r", error_RK, damped_KK, error_RK)
+    return torch.einsum("rk,kl,rl->r", error_RK, h_KK.double(), error_RK)
 
 
 def drawn(seed, alike):
@@ -43,11 +42,11 @@ def drawn(seed, alike):
 
 @pytest.mark.parametrize("alike", [True, False])
 @pytest.mark.parametrize("seed", range(3))
-def test_no_row_costs_more_than_rounded_to_the_nearest(seed, alike):
+def test_rows_cost_less_than_rounded_to_the_nearest(seed, alike):
     w_RK, h_KK = drawn(seed, alike)
     before, after = (costs(q, w_RK, h_KK) for q in (nearest(w_RK), round_to_moments(w_RK, h_KK)))
-    assert (after <= 1.001 * before).all()  # a float32 holds neither exactly
-    assert before.sum() > (10 if alike else 1.03) * after.sum()  # measured: 20 to 54, and 1.08
+    assert before.sum() > (15 if alike else 1.03) * after.sum()  # measured: 28 to 100, 1.07 to 1.12
+    assert (after < 1.5 * before).all()  # measured: 1.16, and for most rows less than 1
 
 
 def test_errors_of_like_inputs_cancel():
@@ -57,7 +56,7 @@ def test_errors_of_like_inputs_cancel():
         (q - w_RK).sum(1).abs() / step_R for q in (nearest(w_RK), round_to_moments(w_RK, ones_KK))
     ]
     assert sums[0].max() > 2
-    assert sums[1].max() < 0.75  # steps: else one weight would better be rounded the other way
+    assert sums[1].max() < 0.75  # steps: what the last weight leaves
 
 
 @pytest.mark.parametrize("alike", [True, False])
@@ -117,7 +116,7 @@ def test_a_student_restores_more_exactly_than_rounded_to_the_nearest(student, ca
             [n.restore(x, student.route(x)) for x in judged.crops]
             for n in (network, rounded, fitted)
         )
-    assert sqnr(expected, near) > sqnr(expected, far) + 3  # dB; measured: 6 and more
+    assert sqnr(expected, near) > sqnr(expected, far) + 6  # dB; measured: 12 and more
 
 
 def test_only_weights_of_convolutions_change_and_the_student_does_not(student, calibration):
