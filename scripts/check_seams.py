@@ -46,12 +46,7 @@ def compare(name: str, folder: Path) -> dict[str, Any]:
         for kind in DEGRADATIONS:
             rows = []
             for seed, clean in enumerate(track(photos, f"{name} {kind}")):
-                x = (
-                    add_gaussian(clean, 25, seed)
-                    if kind == "noise"
-                    else synthesise(clean, kind, seed)
-                )
-                results = []
+                x, results = degraded(clean, kind, seed), []
                 for halo in (own.halo, reach):
                     runtime.info = replace(own, halo=halo)
                     results.append(Restorer(runtime).restore_float(x, kind).image_HWC)

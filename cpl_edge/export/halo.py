@@ -47,9 +47,11 @@ def smallest_halo(
         pinned_N: prompt weights of every photo, else the student routes.
     """
     reach, multiple = student.halo, student.multiple
+    if not seam:
+        return Halo(reach, 0.0)
     halos = range(0, reach, multiple)
     levels = [0.0 for _ in halos]
-    for crop in crops if seam else ():
+    for crop in crops:
         error_HW = tile_error(student, crop.x_BCHW, pinned_N)
         depth_HW = _depth(error_HW)
         for i, halo in enumerate(halos):
@@ -58,7 +60,7 @@ def smallest_halo(
             worst = float(inside.max()) if len(inside) else float("inf")
             levels[i] = max(levels[i], worst)
     for halo, worst in zip(halos, levels, strict=True):
-        if seam and worst <= seam:
+        if worst <= seam:
             return Halo(halo, worst)
     return Halo(reach, 0.0)
 

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cpl_edge.models.student import Student
+from cpl_edge.quantize.folding import run_watched
 
 _POSITIONS = 2048  # patches of each crop: with some dozens of crops many times K
 _DAMPING = 1e-3  # of the mean second moment: patches that no crop showed cost something too
@@ -98,11 +99,5 @@ def _moments(
         return hook
 
     handles = [conv.register_forward_pre_hook(watch(name)) for name, conv in convs.items()]
-    try:
-        with torch.inference_mode():
-            for x_BCHW in crops:
-                student(x_BCHW)
-    finally:
-        for handle in handles:
-            handle.remove()
+    run_watched(student, crops, handles)
     return {name: value.clone() for name, value in moments.items()}

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from cpl_edge.models.student import PinnedBlock, PromptedBlock, Student
 
@@ -98,6 +99,19 @@ def one_sided(student: Student) -> Student:
     return student
 
 
+def run_watched(
+    student: Student, crops: Sequence[Tensor], handles: Sequence[RemovableHandle]
+) -> None:
+    """Show a student crops, and remove the hooks that watched it."""
+    try:
+        with torch.inference_mode():
+            for x_BCHW in crops:
+                student(x_BCHW)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def _blocks(student: Student) -> list[tuple[str, PromptedBlock | PinnedBlock]]:
     return [
         (name, module)
@@ -154,11 +168,5 @@ def _channel_maxima(student: Student, crops: Sequence[Tensor]) -> dict[str, Tens
         stream = "quarter" if name.startswith("middle") else "half"
         handles.append(block.register_forward_hook(watch("", stream)))
         handles.append(block.project.register_forward_hook(watch(name, stream)))
-    try:
-        with torch.inference_mode():
-            for x_BCHW in crops:
-                student(x_BCHW)
-    finally:
-        for handle in handles:
-            handle.remove()
+    run_watched(student, crops, handles)
     return {name: value.clone() for name, value in maxima.items()}

@@ -39,6 +39,17 @@ def test_order_leads_to_modules_where_names_do_not():
     assert {r.mapping for r in rows} == {"order"}
 
 
+def test_a_convolution_of_single_pixels_may_run_as_a_linear_layer():
+    rows = make_rows(
+        [event("Convolution", 1), event("Fully Connected (NC, F32) GEMM", 1)],
+        {"forward": Graph(NODES)},
+    )
+    assert [r.module for r in rows] == ["head", "encoder.0.expand"]
+    linear = [Node("Gemm", "linear", frozenset({"a"}), "head", "name", 1000, (3, 8)), *NODES[1:]]
+    (first, _) = make_rows([event("Convolution", 1)] * 2, {"forward": Graph(linear)})
+    assert first.module == "unknown"  # not the other way round
+
+
 def test_another_order_is_not_guessed_at():
     rows = make_rows([event("Convolution", 1), event("Add", 1)], {"forward": Graph(NODES)})
     assert [(r.module, r.mapping) for r in rows] == [("unknown", "unknown")] * 2

@@ -77,7 +77,7 @@ def anchors(letters, channels=None):
 
 @pytest.mark.parametrize("body", ["FFCC", "FCFC"])
 @pytest.mark.parametrize("router", ["", "CCFF"])
-@pytest.mark.parametrize(("up", "tail"), [("C", "C"), ("T", "CT")])
+@pytest.mark.parametrize(("up", "tail"), [("C", "C"), ("T", "CT"), ("F", "C")])
 def test_a_student_is_known_by_its_order(router, body, up, tail):
     found = modules_by_order(anchors(f"{router}C{body}C{body * 2}{up}{body}{tail}"))
     assert found is not None
