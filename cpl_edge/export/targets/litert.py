@@ -2,9 +2,9 @@
 
 Image convolutions are folded, since the converter turns pixel shuffles into TRANSPOSE of tensors of
 six dimensions, which GPU delegates run badly or not at all. The two shuffles at the end become
-transposed convolutions of zeros and ones, and those DEPTH_TO_SPACE in the file. Measured (student
-s, 256x256, 1 thread, ms of restore in one interleaved run): transposed convolutions 21.6, with
-DEPTH_TO_SPACE 20.3; with dynamic ranges 10.0 and 8.5.
+transposed convolutions of zeros and ones, and those DEPTH_TO_SPACE in the file. In a trial without
+a committed result (student s, 256x256, 1 thread, ms of restore, interleaved) transposed
+convolutions took 21.6, with DEPTH_TO_SPACE 20.3; with dynamic ranges 10.0 and 8.5.
 """
 
 from __future__ import annotations
