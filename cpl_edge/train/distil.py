@@ -29,20 +29,34 @@ from cpl_edge.losses.reconstruction import frequency_complex, l1
 from cpl_edge.models.student import Student
 from cpl_edge.train.cache import Fields, LessonBank
 from cpl_edge.train.recipe import Distillation, StudentRecipe
-from cpl_edge.train.task import StudentTask
+from cpl_edge.train.task import StudentTask, middle_of
 from cpl_edge.train.tutors import open_tutor
 
 
 class DistilTask(StudentTask):
     """A student with a frozen teacher.
 
+    Where a degradation is ``untaught`` the clean image stands in for the teacher's restoration, so
+    that a degradation weighs what it weighs elsewhere, and the student's own attention maps for the
+    teacher's, from which nothing is learned.
+
     Raises:
         UserError: the teacher cannot be read, or its prompts cannot be matched.
     """
 
+    untaught_D: Tensor
+
     def __init__(self, recipe: StudentRecipe, distil: Distillation) -> None:
         super().__init__(recipe)
         self.distil = distil
+        unknown = set(distil.untaught) - set(self.degradations)
+        if unknown:
+            raise UserError(
+                f"untaught names {', '.join(sorted(unknown))}: this student knows "
+                f"{', '.join(self.degradations)}"
+            )
+        untaught_D = torch.tensor([name in distil.untaught for name in self.degradations])
+        self.register_buffer("untaught_D", untaught_D, persistent=False)
         self.tutor = open_tutor(distil.teacher, self.degradations)
         self.teacher = self.tutor.network
         self.matching: PromptMatching | None = None
@@ -80,12 +94,16 @@ class DistilTask(StudentTask):
         restored, logits_BSL, total, parts = self.learn(x_BCHW, y_BCHW, label_B, crop, generator)
         answers = self.lessons.answers if self.lessons else self.ask(x_BCHW, crop, label_B)
         distil, terms = self.distil, {}
+        alone_B = self.untaught_D[label_B]
+        clean_BCHW = middle_of(y_BCHW, crop)
+        taught_BCHW = torch.where(alone_B[:, None, None, None], clean_BCHW, answers["taught"])
         if distil.output:
-            terms["output"] = l1(restored, answers["taught"])
+            terms["output"] = l1(restored, taught_BCHW)
         if distil.frequency:
-            terms["frequency"] = frequency_complex(restored, answers["taught"])
+            terms["frequency"] = frequency_complex(restored, taught_BCHW)
         if distil.feature:
-            maps = [(attention(self.maps[y]), answers[t]) for y, t in (("y1", "t1"), ("y2", "t2"))]
+            pairs = [(attention(self.maps[y]), answers[t]) for y, t in (("y1", "t1"), ("y2", "t2"))]
+            maps = [(y, torch.where(alone_B[:, None], y.detach(), t)) for y, t in pairs]
             terms["feature"] = torch.stack([l1(y, t) for y, t in maps]).sum()
             self.maps.clear()
         if self.matching:

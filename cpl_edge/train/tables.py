@@ -49,6 +49,8 @@ class Distillation(Table):
         frequency: of the difference of the spectra of both restorations.
         feature: of the difference of both networks' attention maps at half and quarter size.
         routing: of KL between the teacher's routers and the student's, prompts matched.
+        untaught: degradations that the teacher has nothing to say about: the clean image stands in
+            for its restoration, its router is still asked. For what it knows no better.
         cache: fixed batches that the teacher answers once, before the first step; 0 for fresh
             ones in every step.
     """
@@ -58,6 +60,7 @@ class Distillation(Table):
     frequency: Weight = 0.0
     feature: Weight = 0.0
     routing: Weight = 0.0
+    untaught: tuple[str, ...] = ()
     cache: NotNegative = 0
 
 

@@ -175,3 +175,34 @@ def test_stopped_and_resumed_it_takes_the_steps_of_one_run(teacher, photo, tmp_p
 def test_crops_must_suit_the_teacher(teacher):
     with pytest.raises(ValueError, match="multiples of 8"):
         StudentRecipe(stages=[Stage(crop=20)], distil=Distillation(teacher=str(teacher)))
+
+
+@pytest.mark.parametrize("word", ["output", "frequency", "feature"])
+def test_of_an_untaught_degradation_nothing_is_learned_from_the_teacher(teacher, crops, word):
+    x_BCHW, _, label_B, crop, _ = crops
+    alone = task(teacher, **{word: 0.5}, untaught=("lowlight",))
+    dark = label_B == alone.degradations.index("lowlight")
+    answers = alone.ask(x_BCHW, crop, label_B)
+    spoilt = {n: v + dark.view(-1, *[1] * (v.ndim - 1)) for n, v in answers.items()}
+    own, others = [], []
+    for said in (answers, spoilt):
+        alone.ask = lambda *_, said=said: said
+        own.append(alone(*crops)[1][word])
+        asked = task(teacher, **{word: 0.5})
+        asked.ask = alone.ask
+        others.append(asked(*crops)[1][word])
+    assert own[0] == own[1]
+    assert others[0] != others[1]
+
+
+def test_the_clean_image_stands_in_for_the_teacher(teacher, crops):
+    every = tuple(StudentTask(StudentRecipe(student="nano")).degradations)
+    _, parts = task(teacher, output=1.0, untaught=every)(*crops)
+    assert parts["output"] == parts["loss"]  # the loss of the student itself is L1, too
+    _, parts = task(teacher, feature=1.0, untaught=every)(*crops)
+    assert parts["feature"] == 0
+
+
+def test_untaught_names_degradations(teacher):
+    with pytest.raises(UserError, match="untaught names fog: this student knows noise, blur"):
+        task(teacher, output=1.0, untaught=("fog",))
