@@ -77,12 +77,15 @@ class Program:
 
     Attributes:
         info: what the model file will say about itself.
+        student: what was lowered; with weights that are rounded already, or corrected biases, it
+            is not the student that the file is judged by.
         lowered: the student in the target's operators.
         entries: name of an entry point -> its module.
         quantization: what becomes of weights and activations, or None for plain floats.
     """
 
     info: ModelInfo
+    student: Student
     lowered: LoweredStudent
     entries: dict[str, EntryPoint]
     quantization: Quantization | None = None
@@ -113,4 +116,4 @@ def make_program(student: Student, info: ModelInfo, swaps: Swaps) -> Program:
     }
     channels_last = info.layout == "NHWC"
     entries = {name: kinds[name](lowered, channels_last).eval() for name in info.entry_points}
-    return Program(info, lowered, entries)
+    return Program(info, student, lowered, entries)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from cpl_edge.models.student import Student
 from cpl_edge.quantize.folding import run_watched
 
-_POSITIONS = 2048  # patches of each crop: with some dozens of crops many times K
+_POSITIONS, _PATCHES = 2048, 81_920  # patches of a crop, and of all: a hundred times K
 _DAMPING = 1e-3  # of the mean second moment: patches that no crop showed cost something too
 _MOST = 127
 
@@ -86,13 +86,14 @@ def _moments(
     """Second moments ``h_KK`` of the patches that each convolution reads."""
     moments = {name: torch.zeros(()) for name in convs}
     generator = torch.Generator().manual_seed(0)
+    count = min(_POSITIONS, _PATCHES // len(crops))
 
     def watch(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             assert isinstance(module, nn.Conv2d)
             padding = tuple(int(n) for n in module.padding)
             patches_BKL = F.unfold(inputs[0], module.kernel_size, 1, padding, module.stride)
-            chosen = torch.randint(patches_BKL.shape[2], (_POSITIONS,), generator=generator)
+            chosen = torch.randint(patches_BKL.shape[2], (count,), generator=generator)
             patches_KL = patches_BKL[0, :, chosen]
             moments[name] = moments[name] + patches_KL @ patches_KL.T
 

@@ -108,6 +108,11 @@ class QuantizeRecipe(Table):
         fitted = self.equalise > 0 or self.balance or self.rounding == "fitted"
         return self.calibrates or fitted
 
+    @property
+    def changes_function(self) -> bool:
+        """Whether the student that is converted is another one in float."""
+        return self.rounding == "fitted" or self.bias_correction
+
 
 def read_quantize_recipe(name_or_path: str) -> QuantizeRecipe:
     """Read a shipped recipe (``"litert-w8a8"``) or a ``.toml`` file.

@@ -64,8 +64,10 @@ class ExecuTorch:
         check_call(self.signature, name, arrays)
         # Strides are not looked at: transposed memory would be read as if it were not.
         tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
-        outputs = self._methods[name](tensors, clone_outputs=True)  # else the next call's memory
-        return tuple(output.numpy() for output in outputs)
+        outputs = self._methods[name](tensors, clone_outputs=False)
+        # The memory is the next call's, too. NumPy copies it: torch would wake OpenMP's threads,
+        # which then wait busily beside ExecuTorch's own.
+        return tuple(output.numpy().copy() for output in outputs)
 
     def close(self) -> None:
         """Free the program."""

@@ -22,7 +22,7 @@ from cpl_edge.search.results import Run
 
 FILE = "latency.json"
 RULE = Rule(queries=200, seconds=4.0, rounds=10, warmup=1.0)
-TARGETS = (("litert", "w8a8"), ("litert", "fp32"), ("onnx", "fp32"))
+TARGETS = (("litert", "dynamic"), ("executorch", "dynamic"), ("litert", "fp32"), ("onnx", "fp32"))
 
 
 def measure_latency(runs: Sequence[Run], out: Path, data: Path | None, rule: Rule) -> None:

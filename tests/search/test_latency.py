@@ -56,8 +56,8 @@ def test_the_first_run_of_each_candidate_is_timed(bench, make_run, tmp_path):
     none, a0, b1, a1 = with_latency(runs, tmp_path)
     assert (none.latency_ms, none.not_exported) == ({}, "no such shape")
     names = [" ".join(target) for target in TARGETS]
-    assert a0.latency_ms == a1.latency_ms == dict(zip(names, (1.0, 2.0, 3.0), strict=True))
-    assert b1.latency_ms == dict(zip(names[:2], (4.0, 5.0), strict=True))
+    assert a0.latency_ms == a1.latency_ms == dict(zip(names, (1.0, 2.0, 3.0, 4.0), strict=True))
+    assert b1.latency_ms == dict(zip(names[:3], (5.0, 6.0, 7.0), strict=True))
     assert a0.not_exported is None
 
 

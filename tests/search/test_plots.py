@@ -36,9 +36,9 @@ def test_the_front_has_a_dot_for_each_seed_and_a_label_for_each_candidate(make_r
 
 
 def test_milliseconds_take_the_place_of_macs_where_there_are_any(make_run, make_result):
-    runs = [make_run("timed", latency_ms={"litert w8a8": 2.5}), make_run("not timed")]
+    runs = [make_run("timed", latency_ms={"litert dynamic": 2.5}), make_run("not timed")]
     svg = front(make_result(runs))
-    assert "litert w8a8, ms at 256x256" in texts(svg)
+    assert "litert dynamic, ms at 256x256" in texts(svg)
     assert len(elements(svg, "circle")) == 1
 
 

@@ -13,10 +13,10 @@ def of_three(make_run, make_result, conditions):
     """Two seeds of a, one of b, and an oracle that cannot route."""
     oracle = tuple(Figures(condition=c["label"], input=10.0, told=33.0) for c in conditions)
     runs = [
-        make_run("a", 0, routed=(20, 30, 27, 5), latency_ms={"litert w8a8": 2.0}),
+        make_run("a", 0, routed=(20, 30, 27, 5), latency_ms={"litert dynamic": 2.0}),
         make_run("b", 0, routed=(22, 32, 29, 6), not_exported="it cannot"),
         make_run("oracle", 0).model_copy(update={"figures": oracle}),
-        make_run("a", 1, routed=(21, 31, 28, 6), latency_ms={"litert w8a8": 2.0}),
+        make_run("a", 1, routed=(21, 31, 28, 6), latency_ms={"litert dynamic": 2.0}),
     ]
     agreement = (Agreement(part=0.5, spearman=0.25, best_kept=False),)
     return make_result(runs, agreement=agreement)
@@ -41,7 +41,7 @@ def test_the_second_table_has_the_oracle(result):
 
 def test_the_last_table_has_costs(result):
     _, rows = tables(result)[2]
-    assert rows[0][:6] == ["candidate", "seeds", "parameters", "MMAC", "s", "litert w8a8 ms"]
+    assert rows[0][:6] == ["candidate", "seeds", "parameters", "MMAC", "s", "litert dynamic ms"]
     assert rows[1][:6] == ["a", "2", "7,000", "3", "1", "2.00"]
     assert rows[2][5] == ""
     assert rows[1][-1] == "A"
