@@ -91,10 +91,14 @@ def _moments(
     def watch(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             assert isinstance(module, nn.Conv2d)
-            padding = tuple(int(n) for n in module.padding)
-            patches_BKL = F.unfold(inputs[0], module.kernel_size, 1, padding, module.stride)
-            chosen = torch.randint(patches_BKL.shape[2], (count,), generator=generator)
-            patches_KL = patches_BKL[0, :, chosen]
+            rows, columns = (int(n) for n in module.padding)
+            windows_BCHWkk = F.pad(inputs[0], (columns, columns, rows, rows))
+            for axis, size, stride in zip((2, 3), module.kernel_size, module.stride, strict=True):
+                windows_BCHWkk = windows_BCHWkk.unfold(axis, size, stride)
+            height, width = windows_BCHWkk.shape[2:4]
+            chosen = torch.randint(height * width, (count,), generator=generator)
+            patches_CLkk = windows_BCHWkk[0, :, chosen // width, chosen % width]
+            patches_KL = patches_CLkk.permute(0, 2, 3, 1).flatten(0, 2)
             moments[name] = moments[name] + patches_KL @ patches_KL.T
 
         return hook
