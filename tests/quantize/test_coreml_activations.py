@@ -88,6 +88,7 @@ def test_the_ranges_are_those_of_the_students_points(prompted):
     wanted = expected(
         program.quantization,
         {
+            "head": "input",
             "encoder.0.project": "encoder.0.prompt:sum",
             "down": "encoder.0.sum",
             "middle.0.expand": "down",
@@ -116,7 +117,7 @@ def test_the_program_computes_what_torch_does_with_rounded_inputs_and_weights(pr
     for parameter in lowered.parameters():
         parameter.copy_(parameter.half())
     for name, module in lowered.named_modules():
-        at = name.removesuffix(".0") if name in ("up.0", "tail.0") else name
+        at = name.split(".")[0] if name in ("head.1", "up.0", "tail.0") else name
         if isinstance(module, nn.Conv2d) and at in rounds:
             held = constants[f"lowered_{name}_weight_to_fp16_quantized".replace(".", "_")]
             weight, step = (
@@ -148,7 +149,7 @@ def test_a_pinned_program_rounds_behind_its_relus(student, tmp_path):
     wanted = expected(program.quantization, of)
     assert {at: found[at] for at in wanted} == wanted
     assert found["middle.0.project"][1] == 0
-    assert len(found) == 7
+    assert len(found) == 8
 
 
 def test_a_value_without_a_range_is_an_error(prompted, tmp_path):

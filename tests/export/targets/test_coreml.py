@@ -158,7 +158,7 @@ def test_operators_are_native(outcome):
     assert ("cast" in operators["restore"]) == (precision != "fp32")
     name = "constexpr_blockwise_shift_scale"
     # All weights but those of the modules that the recipes keep in float.
-    assert operators["restore"].get(name, 0) == {"w8": 9, "w8a8": 7}.get(precision, 0)
+    assert operators["restore"].get(name, 0) == {"w8": 10, "w8a8": 8}.get(precision, 0)
     for pair in ("quantize", "dequantize"):
         assert operators["restore"].get(pair, 0) == 7 * (precision == "w8a8")
         assert pair not in operators["route"]
