@@ -160,7 +160,7 @@ def test_operators_are_native(outcome):
     # All weights but those of the modules that the recipes keep in float.
     assert operators["restore"].get(name, 0) == {"w8": 10, "w8a8": 8}.get(precision, 0)
     for pair in ("quantize", "dequantize"):
-        assert operators["restore"].get(pair, 0) == 7 * (precision == "w8a8")
+        assert operators["restore"].get(pair, 0) == 8 * (precision == "w8a8")
         assert pair not in operators["route"]
     assert name not in operators["route"]
     assert "cast" not in operators["route"]  # the router is fp32 throughout
