@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from cpl_edge.data.degradations import KINDS
@@ -6,6 +9,8 @@ from cpl_edge.recipe import read_toml
 from cpl_edge.shipped import shipped_names
 from cpl_edge.train.recipe import Stage, StudentRecipe, read_recipe
 from cpl_edge.train.start import create_task
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(name="read")
@@ -145,3 +150,28 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UserError, match=r"did you mean 'student-s'"):
         read_toml("studnet-s", StudentRecipe, "train")
+
+
+def decisive(values):
+    """What of a recipe decides weights, wherever files lie."""
+    plain = {key: value for key, value in values.items() if key != "weights"}
+    teacher = plain["distil"] and Path(plain["distil"]["teacher"]).stem
+    return plain | {"distil": plain["distil"] and plain["distil"] | {"teacher": teacher}}
+
+
+def kept(old, new):
+    """Of new values those whose key was there before; keys of later versions have defaults."""
+    if not isinstance(old, dict):
+        return new
+    return {key: kept(value, new[key]) for key, value in old.items()}
+
+
+@pytest.mark.parametrize(
+    ("student", "recipe"),
+    [("nano", "student-nano-taught"), ("s", "student-s-beside"), ("m", "student-m")],
+)
+def test_a_shipped_student_is_of_the_shipped_recipe(student, recipe):
+    card = json.loads((ROOT / f"weights/{student}.json").read_text("utf-8"))
+    trained = decisive(card["training"]["recipe"])
+    found = decisive(read_recipe(recipe).model_dump(mode="json"))
+    assert kept(trained, found) == trained
