@@ -8,6 +8,7 @@ the smaller one ended, instead of spending most of a short training on getting t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -20,22 +21,26 @@ def grow(small: Student, large: Student) -> None:
     """Give ``large`` what ``small`` knows.
 
     Restoration with given prompt weights is then the same up to rounding. The router comes along
-    where both have the same shape of it; otherwise ``large`` keeps its own.
+    where both have the same shape of it; otherwise ``large`` keeps its own. Parts that ``large``
+    has for each degradation begin as copies of the one that all shared.
 
     Args:
         small: trained.
-        large: of the same degradations and prompts, with as many blocks and channels or more; its
-            weights are overwritten, apart from those of new channels and blocks.
+        large: of the same degradations and prompts, with as many blocks, channels and own parts or
+            more; its weights are overwritten, apart from those of new channels and blocks.
 
     Raises:
         ValueError: ``small`` does not fit into ``large``.
     """
     ours, theirs = small.config, large.config
     freely = {
-        name: getattr(ours, name) for name in ("widths", "blocks", "router_widths", "router_hidden")
+        name: getattr(ours, name)
+        for name in ("widths", "blocks", "router_widths", "router_hidden", "own")
     }
     if replace(theirs, **freely) != ours:
-        raise ValueError("they differ in more than widths, blocks and the router's size")
+        raise ValueError("they differ in more than widths, blocks, own parts and the router's size")
+    if not set(ours.own) <= set(theirs.own):
+        raise ValueError(f"own parts {', '.join(ours.own)} cannot be shared again")
     pairs = zip((*ours.widths, *ours.blocks), (*theirs.widths, *theirs.blocks), strict=True)
     if any(a > b for a, b in pairs):
         raise ValueError(
@@ -46,11 +51,27 @@ def grow(small: Student, large: Student) -> None:
         theirs.router_widths,
         theirs.router_hidden,
     )
-    parameters = dict(large.named_parameters())
+    values = dict(small.named_parameters())
     with torch.no_grad():
-        for name, value in small.named_parameters():
-            if same_router or not name.startswith("router."):
-                _embed(value, parameters[name])
+        for name, parameter in large.named_parameters():
+            if name.startswith("router.") and not same_router:
+                continue
+            if (value := _source(name, values, theirs.levels)) is not None:
+                _embed(value, parameter)
+
+
+def _source(name: str, values: Mapping[str, Tensor], levels: int) -> Tensor | None:
+    """The smaller student's value of a parameter, or None of a block that is new.
+
+    What a degradation comes to own it takes from what all shared: of prompts, its own levels.
+    """
+    if name in values or not name.startswith("own."):
+        return values.get(name)
+    _, degradation, shared = name.split(".", 2)
+    value = values.get(shared)
+    if value is None or not shared.endswith(("scale_NC", "shift_NC")):
+        return value
+    return value[int(degradation) * levels : (int(degradation) + 1) * levels]
 
 
 def _embed(value: Tensor, into: Tensor) -> None:

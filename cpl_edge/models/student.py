@@ -12,21 +12,25 @@ the selection can also say *how strong* the degradation is. docs/search.md tells
 choices are compared with others. The other settings of ``prompt``, ``router`` and ``rank`` are
 there for that: they can be trained, but not exported.
 
+With ``own`` parts each degradation also selects the convolutions of those parts. A photo has one
+degradation selected for it, so that is a choice between networks of one size: it costs space and no
+time, and what one degradation learns there no other has to bear. :meth:`Student.of` is that network.
+
 Legend: B batch, C channels, H and W pixels, D degradations, M levels, N = D * M prompts,
 S routed sites (one router serves every block, so S = 1), L = D + N router outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cpl_edge.models.prompted import PinnedBlock, PlainBlock, PromptedBlock, bias_of
+from cpl_edge.models.shape import DEGRADATIONS, PARTS, Statistics, StudentConfig
 
 __all__ = [
     "DEGRADATIONS",
@@ -38,89 +42,7 @@ __all__ = [
     "StudentConfig",
 ]
 
-DEGRADATIONS = ("noise", "blur", "rain", "haze", "lowlight")
 _SURE = 10.0  # logit of the degradation that a told student takes everything for; 0 of the others
-
-Prompt = Literal["levels", "sparse", "soft", "none"]
-Statistics = Literal["moments", "mean"]
-Part = Literal["encoder", "middle", "decoder"]
-
-
-@dataclass(frozen=True)
-class StudentConfig:
-    """Shape of a student.
-
-    Attributes:
-        widths: channels at half and at quarter resolution.
-        blocks: residual blocks in the encoder, the middle and the decoder.
-        degradations: names of the D degradations, in the order of the router's outputs.
-        levels: prompts M that each degradation owns.
-        router_widths: channels of the router's two convolutions.
-        router_hidden: units of the router's hidden layer.
-        prompt: what is selected: ``levels`` (the top-1 degradation's levels by softmax), ``sparse``
-            (the top-1 of all prompts with its share of a softmax, as CPL does), ``soft`` (all
-            prompts by softmax, as PromptIR does) or ``none`` (no prompts and no router).
-        router: statistics that the router pools: ``moments`` or only the ``mean``.
-        prompted: parts whose blocks have prompts.
-        rank: of what a selected prompt adds to a block's first convolution beside scale and shift.
-    """
-
-    widths: tuple[int, int] = (32, 64)
-    blocks: tuple[int, int, int] = (2, 2, 2)
-    degradations: tuple[str, ...] = DEGRADATIONS
-    levels: int = 3
-    router_widths: tuple[int, int] = (24, 32)
-    router_hidden: int = 48
-    prompt: Prompt = "levels"
-    router: Statistics = "moments"
-    prompted: tuple[Part, ...] = get_args(Part)
-    rank: int = 0
-
-    def __post_init__(self) -> None:
-        if len(self.degradations) < 2 or len(set(self.degradations)) != len(self.degradations):
-            raise ValueError(
-                f"a student needs two or more distinct degradations, got {self.degradations}"
-            )
-        if min(*self.widths, *self.router_widths, self.levels, self.router_hidden) < 1:
-            raise ValueError(f"widths and levels must be positive: {self}")
-        if min(*self.blocks, self.rank) < 0:
-            raise ValueError(f"blocks and rank cannot be negative: {self}")
-        choices = {"prompt": Prompt, "router": Statistics}
-        for name, allowed in choices.items():
-            if (value := getattr(self, name)) not in get_args(allowed):
-                raise ValueError(f"{name} {value!r}: choose from {', '.join(get_args(allowed))}")
-        if set(self.prompted) - set(get_args(Part)):
-            raise ValueError(f"prompted {self.prompted}: choose from {', '.join(get_args(Part))}")
-
-    @property
-    def prompts(self) -> int:
-        """Number N of prompts."""
-        return 0 if self.prompt == "none" else len(self.degradations) * self.levels
-
-    @property
-    def outputs(self) -> int:
-        """Number L of the router's outputs: D + N with ``levels``, else N."""
-        return self.prompts + (len(self.degradations) if self.prompt == "levels" else 0)
-
-    @property
-    def exported(self) -> bool:
-        """Whether model files can be made of such a student."""
-        return self.prompt == "levels" and self.router == "moments" and not self.rank
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for a model card."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> StudentConfig:
-        """Read what :meth:`to_dict` wrote (JSON turns tuples into lists)."""
-        known = {f.name for f in fields(cls)}
-        if unknown := set(values) - known:
-            raise ValueError(f"unknown student settings {sorted(unknown)}; known: {sorted(known)}")
-        plain: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**plain)
 
 
 class StatisticsRouter(nn.Module):
@@ -170,28 +92,31 @@ class Student(nn.Module):
     """
 
     multiple = 4
+    router: StatisticsRouter
+    head: nn.Conv2d
+    encoder: nn.ModuleList
+    down: nn.Conv2d
+    middle: nn.ModuleList
+    up: nn.Conv2d
+    decoder: nn.ModuleList
+    tail: nn.Conv2d
+    own: nn.ModuleList
 
     def __init__(self, config: StudentConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or StudentConfig()
-        half, quarter = config.widths
-        encoder, middle, decoder = config.blocks
         if config.prompts:
             self.router = StatisticsRouter(
                 config.router_widths, config.router_hidden, config.outputs, config.router
             )
-        self.head = nn.Conv2d(12, half, 3, padding=1)
-        self.encoder = _blocks(config, "encoder", half, encoder)
-        self.down = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
-        self.middle = _blocks(config, "middle", quarter, middle)
-        # No bias: where a target folds the shuffle into a transposed convolution, one bias per
-        # sub-pixel would not fold with it.
-        self.up = nn.Conv2d(quarter, 4 * half, 1, bias=False)
-        self.decoder = _blocks(config, "decoder", half, decoder)
-        self.tail = nn.Conv2d(half, 12, 3, padding=1)
-        with torch.no_grad():
-            self.tail.weight.mul_(0.1)
-            bias_of(self.tail).zero_()
+        for name in PARTS:
+            if name not in config.own:
+                self.add_module(name, _part(config, name, config.prompts))
+        if config.own:
+            self.own = nn.ModuleList(
+                nn.ModuleDict({name: _part(config, name, config.levels) for name in config.own})
+                for _ in config.degradations
+            )
 
     @property
     def halo(self) -> int:
@@ -278,23 +203,73 @@ class Student(nn.Module):
         return self.select(self.logits(x_BCHW))
 
     def restore(self, x_BCHW: Tensor, w_BSN: Tensor) -> Tensor:
-        """Restore with given prompt weights (from :meth:`route`, forced, or mixed by hand)."""
+        """Restore with given prompt weights (from :meth:`route`, forced, or mixed by hand).
+
+        With ``own`` parts the degradation that weighs most restores, with its own levels alone.
+        """
         w_BN = w_BSN[:, 0]
-        y = self.head(F.pixel_unshuffle(x_BCHW, 2))
-        for block in self.encoder:
-            y = block(y, w_BN)
-        skip = y
-        y = self.down(y)
-        for block in self.middle:
-            y = block(y, w_BN)
-        y = F.pixel_shuffle(self.up(y), 2) + skip
-        for block in self.decoder:
-            y = block(y, w_BN)
-        return x_BCHW + F.pixel_shuffle(self.tail(y), 2)
+        if not self.config.own:
+            return self._restore(x_BCHW, w_BN)
+        heaviest_B = self._shares(w_BN).sum(-1).argmax(-1)
+        chosen = sorted(set(heaviest_B.tolist()))
+        if len(chosen) == 1:
+            return self._restore(x_BCHW, w_BN, chosen[0])
+        y_BCHW = torch.empty_like(x_BCHW)
+        for index in chosen:
+            mine_B = heaviest_B == index
+            y_BCHW[mine_B] = self._restore(x_BCHW[mine_B], w_BN[mine_B], index)
+        return y_BCHW
+
+    def _shares(self, w_BN: Tensor) -> Tensor:
+        return w_BN.reshape(len(w_BN), len(self.config.degradations), self.config.levels)
+
+    def _restore(self, x_BCHW: Tensor, w_BN: Tensor, degradation: int = 0) -> Tensor:
+        """Restore with the weights of one degradation, where it has its own."""
+        own: Mapping[str, nn.Module] = {}
+        if self.config.own:
+            own = dict(self.own[degradation].named_children())
+        w_BM = self._shares(w_BN)[:, degradation] if own else w_BN
+
+        def part(name: str, y: Tensor) -> Tensor:
+            module, w = (own[name], w_BM) if name in own else (getattr(self, name), w_BN)
+            if isinstance(module, nn.ModuleList):
+                for block in module:
+                    y = block(y, w)
+                return y
+            out: Tensor = module(y)
+            return out
+
+        skip = part("encoder", part("head", F.pixel_unshuffle(x_BCHW, 2)))
+        y = part("middle", part("down", skip))
+        y = F.pixel_shuffle(part("up", y), 2) + skip
+        return x_BCHW + F.pixel_shuffle(part("tail", part("decoder", y)), 2)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Route and restore in one go."""
         return self.restore(x_BCHW, self.route(x_BCHW))
+
+    @torch.no_grad()
+    def of(self, degradation: int) -> Student:
+        """A copy that restores with what one degradation owns, whatever is selected.
+
+        Its prompts of every degradation are that one's of the same level, where they are owned.
+
+        Args:
+            degradation: its index.
+
+        Returns:
+            A student without ``own`` parts, in evaluation mode; its router is the same.
+        """
+        plain = Student(replace(self.config, own=()))
+        values = plain.state_dict()
+        for name in values:
+            owner = f"own.{degradation}." if name.split(".")[0] in self.config.own else ""
+            value = self.state_dict()[owner + name]
+            if owner and value.shape != values[name].shape:  # prompts
+                value = value.repeat(len(self.config.degradations), 1)
+            values[name] = value
+        plain.load_state_dict(values)
+        return plain.eval()
 
     @torch.no_grad()
     def told(self, degradation: int) -> Student:
@@ -315,6 +290,8 @@ class Student(nn.Module):
         d, m = len(self.config.degradations), self.config.levels
         if self.config.prompt != "levels" or not 0 <= degradation < d:
             raise ValueError(f"cannot be told degradation {degradation}: {self.config}")
+        if self.config.own:
+            return self.of(degradation).told(degradation)
         told = Student(self.config)
         told.load_state_dict(self.state_dict())
         own = slice(degradation * m, (degradation + 1) * m)
@@ -341,6 +318,8 @@ class Student(nn.Module):
         weights = torch.as_tensor(w_N, dtype=self.head.weight.dtype)
         if weights.shape != (self.config.prompts,):
             raise ValueError(f"pin takes {self.config.prompts} weights, got {tuple(weights.shape)}")
+        if self.config.own:
+            return self.of(int(self._shares(weights[None])[0].sum(-1).argmax())).pin(weights)
         pinned = Student(self.config)
         pinned.load_state_dict(self.state_dict())
         for blocks in (pinned.encoder, pinned.middle, pinned.decoder):
@@ -350,10 +329,33 @@ class Student(nn.Module):
         return pinned.eval()
 
 
-def _blocks(config: StudentConfig, part: Part, channels: int, count: int) -> nn.ModuleList:
-    """The residual blocks of one part, with prompts or without."""
-    if config.prompts and part in config.prompted:
-        made = (PromptedBlock(channels, config.prompts, config.rank) for _ in range(count))
+def _part(config: StudentConfig, name: str, prompts: int) -> nn.Module:
+    """One part of a student: a convolution, or the residual blocks of encoder, middle or decoder.
+
+    Args:
+        config: of the student.
+        name: of the part.
+        prompts: how many its blocks select from: all, or the levels of the degradation that owns it.
+    """
+    half, quarter = config.widths
+    if name == "head":
+        return nn.Conv2d(12, half, 3, padding=1)
+    if name == "down":
+        return nn.Conv2d(half, quarter, 3, stride=2, padding=1)
+    if name == "up":
+        # No bias: where a target folds the shuffle into a transposed convolution, one bias per
+        # sub-pixel would not fold with it.
+        return nn.Conv2d(quarter, 4 * half, 1, bias=False)
+    if name == "tail":
+        tail = nn.Conv2d(half, 12, 3, padding=1)
+        with torch.no_grad():
+            tail.weight.mul_(0.1)
+            bias_of(tail).zero_()
+        return tail
+    channels = quarter if name == "middle" else half
+    count = dict(zip(("encoder", "middle", "decoder"), config.blocks, strict=True))[name]
+    if config.prompts and name in config.prompted:
+        made = (PromptedBlock(channels, prompts, config.rank) for _ in range(count))
         return nn.ModuleList(made)
     return nn.ModuleList(PlainBlock(channels) for _ in range(count))
 

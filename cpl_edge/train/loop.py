@@ -87,7 +87,9 @@ class Trainer:
         if self.checkpoint.exists():
             self._resume()
         compile_network(task, recipe.compile)
-        self.module = task if self.shards else processes.wrap(task, self.device)
+        self.module = task if self.shards else processes.wrap(
+            task, self.device, turns=task.turn(0) is not None
+        )
 
     @property
     def network(self) -> nn.Module:
@@ -153,16 +155,18 @@ class Trainer:
             CplEdgeError: the loss or its gradient is not finite; the last checkpoint is kept.
         """
         stage = self.recipe.stage(self.step)
-        batch = self.bank.degraded(
-            self.task.degradations,
+        kinds, turn = self.task.degradations, self.task.turn(self.step)
+        x_BCHW, y_BCHW, label_B = self.bank.degraded(
+            kinds if turn is None else kinds[turn : turn + 1],
             self.processes.share(stage.batch),
             stage.context or stage.crop,
             self.generator,
         )
+        label_B = label_B + (turn or 0)
         # For what draws from torch's global generator (DPPD): no state of it is to be kept.
         rank, count = self.processes.rank, self.processes.count
         torch.manual_seed((self.recipe.seed * self.recipe.steps + self.step) * count + rank)
-        total, parts = self.module(*batch, stage.crop, self.generator)
+        total, parts = self.module(x_BCHW, y_BCHW, label_B, stage.crop, self.generator)
         total.backward()
         norm = nn.utils.clip_grad_norm_(
             self.task.network.parameters(), self.recipe.clip, foreach=True

@@ -31,7 +31,8 @@ def build_optimisers(network: nn.Module, recipe: Recipe, last: str) -> list[Opti
     Args:
         network: on its device.
         recipe: says which, and how.
-        last: name of the convolution that makes the image; AdamW's, too.
+        last: name of the convolution that makes the image; AdamW's, too, as is one of that name
+            that a degradation owns.
     """
     parameters = [p for p in network.parameters() if p.requires_grad]
     muon: list[Optimizer] = []
@@ -39,7 +40,8 @@ def build_optimisers(network: nn.Module, recipe: Recipe, last: str) -> list[Opti
         convolutions = [
             module.weight
             for name, module in network.named_modules()
-            if isinstance(module, nn.Conv2d) and module.groups == 1 and name != last
+            if isinstance(module, nn.Conv2d) and module.groups == 1
+            if name != last and not (name.startswith("own.") and name.endswith(f".{last}"))
             if module.weight.requires_grad
         ]
         chosen = {id(weight) for weight in convolutions}

@@ -121,8 +121,10 @@ class StudentRecipe(Recipe):
             last training did not show (Wortsman et al., "Robust fine-tuning of zero-shot models",
             CVPR 2022); the curve is of the trained ones.
         router: a trained student whose router to take instead of that of ``weights``.
-        trained: ``all``, the ``router`` alone, whose crops can then be as large as photos, or the
-            ``body``, all but the router, which then selects as it did before.
+        trained: ``all``, the ``router`` alone, whose crops can then be as large as photos, the
+            ``body``, all but the router, which then selects as it did before, or ``own``: what each
+            degradation owns and nothing else. Every step's crops then have one degradation, in
+            turns as ``mix`` says, since no weights learn from two.
         selection: who selects prompts in training: the true degradation (``label``), which needs
             prompts of a degradation, or the ``router`` itself.
         routing_weight: weight of the cross-entropy between router and degradation.
@@ -141,7 +143,7 @@ class StudentRecipe(Recipe):
     weights: str | None = None
     keep: Annotated[float, Field(ge=0, lt=1)] = 0.0
     router: str | None = None
-    trained: Literal["all", "router", "body"] = "all"
+    trained: Literal["all", "router", "body", "own"] = "all"
     selection: Literal["label", "router"] = "label"
     routing_weight: Weight = 0.01
     balance_weight: Weight = 0.0
@@ -155,6 +157,18 @@ class StudentRecipe(Recipe):
     def _keeps_what_it_started_from(self) -> StudentRecipe:
         if self.keep and not self.weights:
             raise ValueError("'keep' keeps a share of 'weights': give both")
+        return self
+
+    @model_validator(mode="after")
+    def _takes_turns(self) -> StudentRecipe:
+        if self.trained == "own":
+            if not (self.shape and self.shape.own):
+                raise ValueError("trained = \"own\" trains the parts that 'shape' names as own: name some")
+            if self.layout or self.distil:
+                raise ValueError(
+                    'trained = "own" takes turns, which folders of clean images can: leave layout '
+                    "and distil out"
+                )
         return self
 
     @model_validator(mode="after")

@@ -85,6 +85,10 @@ class Task(nn.Module):
     def start(self, bank: Bank) -> None:
         """See what the task will be trained on, before a run begins or goes on."""
 
+    def turn(self, step: int) -> int | None:
+        """Index of the one degradation that a step's crops have; None: all of them."""
+        return None
+
     def extra_state(self) -> dict[str, Any]:
         """What a checkpoint must hold beside the network."""
         return {}
@@ -140,8 +144,10 @@ class StudentTask(Task):
                 raise UserError(f"{recipe.router} has another shape of router than this recipe")
             self.network.router.load_state_dict(trained.router.state_dict())
         for name, parameter in self.network.named_parameters():
-            part = "router" if name.startswith("router.") else "body"
-            parameter.requires_grad_(recipe.trained in ("all", part))
+            parts = {"router"} if name.startswith("router.") else {"body"}
+            if name.startswith("own."):
+                parts.add("own")
+            parameter.requires_grad_(recipe.trained in {"all", *parts})
         self.degradations = self.network.config.degradations
         self.contrast: StudentContrast | None = None
         if recipe.negatives:
@@ -211,6 +217,13 @@ class StudentTask(Task):
                 self.network, x_BCHW, logits_BSL, selected_B, generator
             )
         return self.contrast.term(y_BCHW, wrong)
+
+    def turn(self, step: int) -> int | None:
+        if self.recipe.trained != "own":
+            return None
+        shares = [self.recipe.mix[name] if self.recipe.mix else 1 for name in self.degradations]
+        order = [index for index, share in enumerate(shares) for _ in range(share)]
+        return order[step % len(order)]
 
     def save(self, network: nn.Module, path: Path) -> None:
         assert isinstance(network, Student)

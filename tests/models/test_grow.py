@@ -72,7 +72,7 @@ def test_another_router_stays():
     [
         ({"widths": (3, 6)}, r"widths \(4, 6\) and blocks \(1, 1, 1\) do not fit"),
         ({"blocks": (1, 0, 1)}, "do not fit into"),
-        ({"levels": 3}, "differ in more than widths, blocks and the router's size"),
+        ({"levels": 3}, "differ in more than widths, blocks, own parts and the router's size"),
     ],
 )
 def test_what_does_not_fit_is_told(shape, message):

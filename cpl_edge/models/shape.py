@@ -1,0 +1,97 @@
+"""Settings of a student: how large it is, what is selected, and what each degradation owns."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+DEGRADATIONS = ("noise", "blur", "rain", "haze", "lowlight")
+Prompt = Literal["levels", "sparse", "soft", "none"]
+Statistics = Literal["moments", "mean"]
+Part = Literal["encoder", "middle", "decoder"]
+Owned = Literal["head", "encoder", "down", "middle", "up", "decoder", "tail"]
+PARTS: tuple[Owned, ...] = get_args(Owned)
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """Shape of a student.
+
+    Attributes:
+        widths: channels at half and at quarter resolution.
+        blocks: residual blocks in the encoder, the middle and the decoder.
+        degradations: names of the D degradations, in the order of the router's outputs.
+        levels: prompts M that each degradation owns.
+        router_widths: channels of the router's two convolutions.
+        router_hidden: units of the router's hidden layer.
+        prompt: what is selected: ``levels`` (the top-1 degradation's levels by softmax), ``sparse``
+            (the top-1 of all prompts with its share of a softmax, as CPL does), ``soft`` (all
+            prompts by softmax, as PromptIR does) or ``none`` (no prompts and no router).
+        router: statistics that the router pools: ``moments`` or only the ``mean``.
+        prompted: parts whose blocks have prompts.
+        rank: of what a selected prompt adds to a block's first convolution beside scale and shift.
+        own: parts whose convolutions each degradation has for itself, selected with its prompts:
+            a photo is restored by one of D sets of them, which costs no time, only space.
+    """
+
+    widths: tuple[int, int] = (32, 64)
+    blocks: tuple[int, int, int] = (2, 2, 2)
+    degradations: tuple[str, ...] = DEGRADATIONS
+    levels: int = 3
+    router_widths: tuple[int, int] = (24, 32)
+    router_hidden: int = 48
+    prompt: Prompt = "levels"
+    router: Statistics = "moments"
+    prompted: tuple[Part, ...] = get_args(Part)
+    rank: int = 0
+    own: tuple[Owned, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.degradations) < 2 or len(set(self.degradations)) != len(self.degradations):
+            raise ValueError(
+                f"a student needs two or more distinct degradations, got {self.degradations}"
+            )
+        if min(*self.widths, *self.router_widths, self.levels, self.router_hidden) < 1:
+            raise ValueError(f"widths and levels must be positive: {self}")
+        if min(*self.blocks, self.rank) < 0:
+            raise ValueError(f"blocks and rank cannot be negative: {self}")
+        choices = {"prompt": Prompt, "router": Statistics}
+        for name, allowed in choices.items():
+            if (value := getattr(self, name)) not in get_args(allowed):
+                raise ValueError(f"{name} {value!r}: choose from {', '.join(get_args(allowed))}")
+        if set(self.prompted) - set(get_args(Part)):
+            raise ValueError(f"prompted {self.prompted}: choose from {', '.join(get_args(Part))}")
+        if set(self.own) - set(PARTS) or len(set(self.own)) != len(self.own):
+            raise ValueError(f"own {self.own}: choose from {', '.join(PARTS)}, each once")
+        if self.own and (self.prompt != "levels" or self.rank):
+            raise ValueError('own weights are selected with a degradation: prompt = "levels", rank = 0')
+
+    @property
+    def prompts(self) -> int:
+        """Number N of prompts."""
+        return 0 if self.prompt == "none" else len(self.degradations) * self.levels
+
+    @property
+    def outputs(self) -> int:
+        """Number L of the router's outputs: D + N with ``levels``, else N."""
+        return self.prompts + (len(self.degradations) if self.prompt == "levels" else 0)
+
+    @property
+    def exported(self) -> bool:
+        """Whether model files can be made of such a student."""
+        return self.prompt == "levels" and self.router == "moments" and not self.rank
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a model card."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> StudentConfig:
+        """Read what :meth:`to_dict` wrote (JSON turns tuples into lists)."""
+        known = {f.name for f in fields(cls)}
+        if unknown := set(values) - known:
+            raise ValueError(f"unknown student settings {sorted(unknown)}; known: {sorted(known)}")
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**plain)
