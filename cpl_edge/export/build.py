@@ -17,7 +17,7 @@ import hashlib
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from cpl_edge.export.crops import Crop, make_crops
 from cpl_edge.export.gate import Build, GateResult
 from cpl_edge.export.gates import run_gates
 from cpl_edge.export.halo import smallest_halo
-from cpl_edge.export.program import ENTRY_POINTS, Program
+from cpl_edge.export.program import ENTRY_POINTS, Program, join_programs
 from cpl_edge.export.recipe import ExportRecipe
 from cpl_edge.export.silence import silence
 from cpl_edge.export.targets import TARGETS, Target
@@ -41,7 +41,7 @@ from cpl_edge.models.student import Student
 from cpl_edge.models.zoo import load_student, student_path
 from cpl_edge.quantize.calibration import make_calibration
 from cpl_edge.quantize.checkpoint import read_quantized
-from cpl_edge.quantize.preparation import prepare
+from cpl_edge.quantize.preparation import Quantization, prepare
 from cpl_edge.quantize.recipe import CalibrationSet, kept_in_float
 from cpl_edge.quantize.simulation import Simulation
 from cpl_edge.recipe import nearest
@@ -101,6 +101,7 @@ def export(
     """
     weights, fitted = student_path(student_name), data if calibrate is None else calibrate
     student, stored = load_student(student_name), read_quantized(student_name)
+    recipes = [routed(recipe, student) for recipe in recipes]
     targets = [check(recipe, student) for recipe in recipes]
     known = student.config.degradations
     with _steps(weights.stem)(1, "import the converters"), silence(not verbose):
@@ -118,21 +119,22 @@ def export(
             key = judged_on(recipe, student)
             if key not in crops:
                 crops[key] = make_crops(key[0], recipe.size, data, held_out=key[2])
-            asked = deployed = student
-            pinned_N, quantization = None, None
+            asked, pinned_N = student, None
             if recipe.degradation is not None and recipe.routing == "told":
-                asked = deployed = student.told(known.index(recipe.degradation))
+                asked = student.told(known.index(recipe.degradation))
             elif recipe.degradation is not None:
                 pinned_N = pinned_weights(student, recipe.degradation, recipe.size, fitted)
-                deployed = student.pin(pinned_N)
-            if how is not None:
-                deployed, quantization = prepare(
-                    deployed, how, recipe.size, fitted, recipe.degradation, stored
-                )
             halo = smallest_halo(asked, crops[key], recipe.seam, pinned_N)
             info = replace(describe(recipe, target, student, weights), halo=halo.pixels)
+            deployed = {}
+            for degradation, plain in deployable(asked, recipe, pinned_N).items():
+                deployed[degradation] = (
+                    (plain, None)
+                    if how is None
+                    else prepare(plain, how, recipe.size, fitted, degradation, stored)
+                )
         with step(3, f"lower for {target.accelerator}"):
-            program = replace(target.lower(deployed, info), quantization=quantization)
+            program = lower(target, info, deployed)
         with _temporary_folder(out, name) as folder:
             with step(4, f"convert to {target.model}"), silence(not verbose):
                 path = _convert(target, program, folder)
@@ -146,6 +148,53 @@ def export(
                 kept = _keep(folder, out / name, card, keep_refused)
         outcomes.append(Outcome(kept, card, results, time.perf_counter() - start))
     return outcomes
+
+
+def routed(recipe: ExportRecipe, student: Student) -> ExportRecipe:
+    """The recipe with a routing that a file of this student can have.
+
+    Where degradations have convolutions of their own, no format's ``forward`` can choose between
+    them without computing all: such a file has ``route`` and ``restore`` alone.
+    """
+    if student.config.own and recipe.routing == "auto":
+        return recipe.model_copy(update={"routing": "split"})
+    return recipe
+
+
+def deployable(
+    student: Student, recipe: ExportRecipe, pinned_N: Tensor | None
+) -> dict[str | None, Student]:
+    """What becomes a file: students without parts of their own, by what they are calibrated on.
+
+    One of ``None``, all degradations, or of the one that a build is for; of every degradation
+    where each has its own convolutions.
+
+    Args:
+        student: that is asked for, told or not.
+        recipe: of the build.
+        pinned_N: prompt weights to fold in, if any.
+    """
+    if pinned_N is not None:
+        return {recipe.degradation: student.pin(pinned_N)}
+    if student.config.own:
+        return {name: student.of(i) for i, name in enumerate(student.config.degradations)}
+    return {recipe.degradation: student}
+
+
+def lower(
+    target: Target,
+    info: ModelInfo,
+    deployed: Mapping[str | None, tuple[Student, Quantization | None]],
+) -> Program:
+    """Step 3: one program of one student, or of those of all degradations."""
+    programs = {
+        name: replace(target.lower(student, info), quantization=quantization)
+        for name, (student, quantization) in deployed.items()
+    }
+    if not info.own:
+        (program,) = programs.values()
+        return program
+    return join_programs(info, {str(name): program for name, program in programs.items()})
 
 
 def check(recipe: ExportRecipe, student: Student) -> Target:
@@ -166,7 +215,7 @@ def check(recipe: ExportRecipe, student: Student) -> Target:
         )
     assert recipe.gate_limits  # raises if there are none for this precision
     if (how := recipe.quantization) is not None:  # raises if there is no such recipe
-        kept_in_float(how, Simulation(student).sites)
+        kept_in_float(how, Simulation(student.of(0)).sites)
     known = student.config.degradations
     for_one = recipe.routing in ("told", "pinned")
     if for_one and recipe.degradation is None:
@@ -216,6 +265,7 @@ def describe(recipe: ExportRecipe, target: Target, student: Student, weights: Pa
         levels=student.config.levels,
         sites=1,
         entry_points=ENTRY_POINTS[recipe.routing],
+        own=bool(student.config.own) and recipe.degradation is None,
         digest=hashlib.sha256(weights.read_bytes()).hexdigest(),
         versions={name: v for name, v in versions().items() if name in packages},
     )

@@ -17,6 +17,7 @@ from cpl_edge.export.gate import Build, Gate, GateResult, at_least, at_most
 from cpl_edge.export.measurement import Row, reference
 from cpl_edge.export.targets import coreml as coreml_target
 from cpl_edge.runtimes.info import ModelInfo
+from cpl_edge.runtimes.protocol import chosen_function
 
 
 def interface(build: Build) -> GateResult:
@@ -114,7 +115,7 @@ def saved_interface(build: Build) -> GateResult:
         "route": {"x": image, "w": weights, "logits": logits},
         "restore": {"x": image, "w": weights, "y": image},
     }
-    wanted = {name: expected[name] for name in info.entry_points}
+    wanted = {name: expected[entry] for name, entry in info.functions.items()}
     found = coreml_target.interface(build.path)
     same = found == wanted
     why = "functions, shapes and types" if same else f"the package declares {found}"
@@ -144,19 +145,22 @@ def lowered(build: Build) -> GateResult:
     Fitted weights and corrected biases make it another one in float: then it must equal the student
     that has them, and parity tells how far that is from the original.
     """
-    info, worst = build.program.info, 0.0
-    how = build.program.quantization
+    program, worst = build.program, 0.0
+    how = program.quantization
     changed = how is not None and how.recipe.changes_function
-    names = [name for name in info.entry_points if name != "route"]
+    names = [name for name in program.info.entry_points if name != "route"]
     for crop in build.crops:
         expected = reference(build.student, crop.x_BCHW, build.pinned_N)
-        w_BSN, wanted = torch.from_numpy(expected.w_BSN), expected.y_BCHW
-        if changed:
-            with torch.inference_mode():
-                wanted = build.program.student.restore(crop.x_BCHW, w_BSN).numpy()
+        arrays = (crop.x_BCHW.numpy(), expected.w_BSN)
+        w_BSN = torch.from_numpy(expected.w_BSN)
         inputs = {"forward": (crop.x_BCHW,), "restore": (crop.x_BCHW, w_BSN)}
         for name in names:
-            y_BCHW = build.program.entries[name](*inputs[name]).numpy()
+            function, wanted = chosen_function(program.info, name, arrays), expected.y_BCHW
+            if changed:
+                with torch.inference_mode():
+                    student = program.member(function).student
+                    wanted = student.restore(crop.x_BCHW, w_BSN).numpy()
+            y_BCHW = program.entries[function](*inputs[name]).numpy()
             worst = max(worst, float(np.abs(y_BCHW - wanted).max()))
     return at_most("lowered", worst, 1e-4, "a swap changed the function", "max abs, in torch")
 

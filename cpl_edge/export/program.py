@@ -3,11 +3,15 @@
 Entry points (`cpl_edge.runtimes.protocol`): ``forward(x) -> y``, ``route(x) -> w, logits`` and
 ``restore(x, w) -> y``. They are modules that share one lowered student, so a format with several
 entry points stores one copy of the weights.
+
+Where each degradation has convolutions of its own, ``restore`` is one function for each of them,
+each a program of its own that :func:`join_programs` puts together.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +19,7 @@ from torch import Tensor, nn
 from cpl_edge.export.lowering import LoweredStudent, Swaps
 from cpl_edge.models.student import Student
 from cpl_edge.quantize.preparation import Quantization
-from cpl_edge.runtimes.info import ModelInfo
+from cpl_edge.runtimes.info import ModelInfo, restorer
 
 ENTRY_POINTS = {
     "auto": ("forward", "route", "restore"),
@@ -82,6 +86,7 @@ class Program:
         lowered: the student in the target's operators.
         entries: name of an entry point -> its module.
         quantization: what becomes of weights and activations, or None for plain floats.
+        members: name of an entry of a joined program -> the program that it comes from.
     """
 
     info: ModelInfo
@@ -89,6 +94,11 @@ class Program:
     lowered: LoweredStudent
     entries: dict[str, EntryPoint]
     quantization: Quantization | None = None
+    members: Mapping[str, Program] = field(default_factory=dict)
+
+    def member(self, name: str) -> Program:
+        """The program that an entry comes from: this one, but for a joined one."""
+        return self.members.get(name, self)
 
     def inputs(self, name: str) -> tuple[Tensor, ...]:
         """Example inputs of an entry point, as the file takes them."""
@@ -96,7 +106,7 @@ class Program:
         size = (info.height, info.width)
         x = torch.rand(1, *size, 3) if info.layout == "NHWC" else torch.rand(1, 3, *size)
         w_BSN = torch.rand(1, info.sites, info.prompts)
-        return (x, w_BSN) if name == "restore" else (x,)
+        return (x, w_BSN) if info.functions[name] == "restore" else (x,)
 
 
 def make_program(student: Student, info: ModelInfo, swaps: Swaps) -> Program:
@@ -117,3 +127,17 @@ def make_program(student: Student, info: ModelInfo, swaps: Swaps) -> Program:
     channels_last = info.layout == "NHWC"
     entries = {name: kinds[name](lowered, channels_last).eval() for name in info.entry_points}
     return Program(info, student, lowered, entries)
+
+
+def join_programs(info: ModelInfo, members: Mapping[str, Program]) -> Program:
+    """One program of those of all degradations; the router is the first one's.
+
+    Args:
+        info: of the joined file.
+        members: degradation -> its program, with the entries ``route`` and ``restore``.
+    """
+    first = next(iter(members.values()))
+    by_function = {restorer(name): program for name, program in members.items()}
+    entries = {name: first.entries[name] for name in info.functions if name not in by_function}
+    entries |= {name: program.entries["restore"] for name, program in by_function.items()}
+    return Program(info, first.student, first.lowered, entries, first.quantization, by_function)

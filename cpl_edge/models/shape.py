@@ -64,7 +64,9 @@ class StudentConfig:
         if set(self.own) - set(PARTS) or len(set(self.own)) != len(self.own):
             raise ValueError(f"own {self.own}: choose from {', '.join(PARTS)}, each once")
         if self.own and (self.prompt != "levels" or self.rank):
-            raise ValueError('own weights are selected with a degradation: prompt = "levels", rank = 0')
+            raise ValueError(
+                'own weights are selected with a degradation: prompt = "levels", rank = 0'
+            )
 
     @property
     def prompts(self) -> int:

@@ -14,7 +14,7 @@ there for that: they can be trained, but not exported.
 
 With ``own`` parts each degradation also selects the convolutions of those parts. A photo has one
 degradation selected for it, so that is a choice between networks of one size: it costs space and no
-time, and what one degradation learns there no other has to bear. :meth:`Student.of` is that network.
+time, and what one degradation learns there no other has to bear. :meth:`Student.of` is one of them.
 
 Legend: B batch, C channels, H and W pixels, D degradations, M levels, N = D * M prompts,
 S routed sites (one router serves every block, so S = 1), L = D + N router outputs.
@@ -315,7 +315,7 @@ class Student(nn.Module):
         Returns:
             A student in evaluation mode whose ``restore`` ignores the weights it is given.
         """
-        weights = torch.as_tensor(w_N, dtype=self.head.weight.dtype)
+        weights = torch.as_tensor(w_N, dtype=next(self.parameters()).dtype)
         if weights.shape != (self.config.prompts,):
             raise ValueError(f"pin takes {self.config.prompts} weights, got {tuple(weights.shape)}")
         if self.config.own:
@@ -335,7 +335,7 @@ def _part(config: StudentConfig, name: str, prompts: int) -> nn.Module:
     Args:
         config: of the student.
         name: of the part.
-        prompts: how many its blocks select from: all, or the levels of the degradation that owns it.
+        prompts: how many its blocks select from: all, or the levels of the one that owns it.
     """
     half, quarter = config.widths
     if name == "head":

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,15 +40,19 @@ class Step(NamedTuple):
 
 
 def quantize_tflite(
-    path: Path, recipe: QuantizeRecipe, ranges: Ranges, points: list[str], kept: list[str]
+    path: Path,
+    recipe: QuantizeRecipe,
+    ranges: Mapping[str, Ranges],
+    points: list[str],
+    kept: list[str],
 ) -> None:
     """Quantise a file in place.
 
     Args:
         path: a converted file with one or more of the signatures ``forward``, ``route``,
-            ``restore``.
+            ``restore``, or those of degradations that have their own.
         recipe: of this target.
-        ranges: of every point; used where activations have fixed ranges.
+        ranges: signature -> those of every point; used where activations have fixed ranges.
         points: all points in the order of execution.
         kept: sites that stay in float.
 
@@ -91,7 +95,7 @@ def quantize_tflite(
 
 
 def _statistics(
-    path: Path, tool: Any, ranges: Ranges, found: dict[str, list[Step]]
+    path: Path, tool: Any, ranges: Mapping[str, Ranges], found: dict[str, list[Step]]
 ) -> dict[str, Any]:
     """Smallest and largest value of every tensor, as the quantizer wants them."""
     statistics: dict[str, Any] = tool.calibrate(
@@ -111,13 +115,13 @@ def _statistics(
     for name, steps in found.items():
         before = ""
         for image in _images(path, name):
-            put(image, ranges["input"])
+            put(image, ranges[name]["input"])
         for point, operator, tensors in steps:
-            put(tensors[-1], ranges[point])
+            put(tensors[-1], ranges[name][point])
             site, _, part = point.partition(":")
             if operator in ("MUL", "ADD") and part:
                 (other,) = [tensor for tensor in tensors[:-1] if tensor != before]
-                put(other, ranges[f"{site}:{'scale' if part == 'product' else 'shift'}"])
+                put(other, ranges[name][f"{site}:{'scale' if part == 'product' else 'shift'}"])
             before = tensors[-1]
     return statistics
 

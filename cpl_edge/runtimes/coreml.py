@@ -10,7 +10,13 @@ import numpy as np
 
 from cpl_edge.errors import UserError, require
 from cpl_edge.runtimes.info import KEY, ModelInfo
-from cpl_edge.runtimes.protocol import FloatArray, by_role, check_call, declared_signature
+from cpl_edge.runtimes.protocol import (
+    FloatArray,
+    by_role,
+    check_call,
+    chosen_function,
+    declared_signature,
+)
 
 
 class CoreML:
@@ -43,7 +49,7 @@ class CoreML:
         functions = {function.name: function for function in spec.description.functions}
         self._models: dict[str, Any] = {}
         self._names: dict[str, tuple[list[str], list[str]]] = {}
-        for name in self.signature:
+        for name in self.info.functions:
             description = functions.get(name)
             if description is None and functions:
                 raise UserError(f"{path} lacks its entry point {name!r}: export it again")
@@ -58,6 +64,7 @@ class CoreML:
         """Call an entry point."""
         check_call(self.signature, name, arrays)
         assert self._models, "the runtime is closed"
+        name = chosen_function(self.info, name, arrays)
         inputs, outputs = self._names[name]
         given = zip(inputs, arrays, strict=True)
         result = self._models[name].predict({n: np.ascontiguousarray(a) for n, a in given})

@@ -9,7 +9,13 @@ import numpy as np
 
 from cpl_edge.errors import UserError, require
 from cpl_edge.runtimes.info import KEY, ModelInfo
-from cpl_edge.runtimes.protocol import FloatArray, check_call, declared_signature
+from cpl_edge.runtimes.protocol import (
+    FloatArray,
+    check_call,
+    chosen_function,
+    declared_signature,
+    function_signature,
+)
 
 _IDENTIFIER = slice(4, 8)  # bytes of a .pte that say so: "ET12"
 
@@ -38,8 +44,9 @@ class ExecuTorch:
             self._program: Any = bindings._load_program(str(path))
             self.info = ModelInfo.from_json(self._description(), str(path))
             self.signature = declared_signature(self.info)
+            functions = function_signature(self.info)
             self._methods: dict[str, Any] = {
-                name: self._program.load_method(name) for name in self.signature
+                name: self._program.load_method(name) for name in functions
             }
         except (RuntimeError, ValueError) as error:
             if isinstance(error, UserError):
@@ -47,7 +54,7 @@ class ExecuTorch:
             raise UserError(
                 f"{path} cannot be loaded ({str(error).splitlines()[0]}): copy or export it again"
             ) from error
-        for name, shapes in self.signature.items():
+        for name, shapes in functions.items():
             meta = self._methods[name].method_meta()
             found = tuple(meta.input_tensor_meta(i).sizes() for i in range(meta.num_inputs()))
             if found != shapes:
@@ -64,7 +71,8 @@ class ExecuTorch:
         check_call(self.signature, name, arrays)
         # Strides are not looked at: transposed memory would be read as if it were not.
         tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
-        outputs = self._methods[name](tensors, clone_outputs=False)
+        method = self._methods[chosen_function(self.info, name, arrays)]
+        outputs = method(tensors, clone_outputs=False)
         # The memory is the next call's, too. NumPy copies it: torch would wake OpenMP's threads,
         # which then wait busily beside ExecuTorch's own.
         return tuple(output.numpy().copy() for output in outputs)

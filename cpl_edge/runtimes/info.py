@@ -55,6 +55,8 @@ class ModelInfo:
         versions: packages the file was made with.
         channels: order of the three channels.
         range: smallest and largest value of an input image.
+        own: whether each degradation has convolutions of its own: the entry point ``restore`` is
+            then D functions, ``restore_noise`` and so on, of which the prompt weights choose one.
     """
 
     student: str
@@ -75,11 +77,21 @@ class ModelInfo:
     versions: dict[str, str] = field(default_factory=dict)
     channels: str = "RGB"
     range: tuple[float, float] = (0.0, 1.0)
+    own: bool = False
 
     @property
     def prompts(self) -> int:
         """Number N of prompt weights."""
         return len(self.degradations) * self.levels
+
+    @property
+    def functions(self) -> dict[str, str]:
+        """Functions of the file and the entry point that each of them serves."""
+        served: dict[str, str] = {}
+        for entry in self.entry_points:
+            names = [restorer(name) for name in self.degradations]
+            served |= dict.fromkeys(names if self.own and entry == "restore" else [entry], entry)
+        return served
 
     def to_json(self) -> str:
         """The string that an exporter stores in the model file."""
@@ -114,12 +126,18 @@ class ModelInfo:
                 f"{FORMAT}: export it again with this version"
             )
         names = {f.name for f in fields(cls)}
+        values = {"own": False, **values}  # files that are older than this field
         if missing := sorted(names - set(values)):
             raise UserError(f"{where}: its description lacks {', '.join(missing)}: export it again")
         known = {name: _frozen(values[name]) for name in names}  # later additions are ignored
         for problem in _problems(known):
             raise UserError(f"{where}: its description {problem}: export it again")
         return cls(**known)
+
+
+def restorer(degradation: str) -> str:
+    """Name of the function that restores what one degradation did, where it has its own."""
+    return f"restore_{degradation}"
 
 
 def _frozen(value: Any) -> Any:
@@ -148,6 +166,8 @@ def _problems(values: dict[str, Any]) -> list[str]:
         problems.append(f"says entry points {entries!r} instead of some of {ENTRY_POINTS}")
     elif missing := sorted(_NEEDED.get(values["routing"], set()) - set(entries)):
         problems.append(f"lacks the entry point {missing[0]!r} that its routing needs")
+    if not isinstance(values["own"], bool):
+        problems.append(f"says own {values['own']!r} instead of true or false")
     if values["channels"] != "RGB" or values["range"] != (0, 1):
         problems.append("asks for images that are not RGB in [0, 1]")
     if not isinstance(values["versions"], dict):

@@ -8,7 +8,14 @@ from typing import Any
 
 from cpl_edge.errors import UserError
 from cpl_edge.runtimes.info import KEY, ModelInfo
-from cpl_edge.runtimes.protocol import FloatArray, by_role, check_call, declared_signature
+from cpl_edge.runtimes.protocol import (
+    FloatArray,
+    by_role,
+    check_call,
+    chosen_function,
+    declared_signature,
+    function_signature,
+)
 
 # Slots of tables in TensorFlow's schema.fbs: 4 + 2 * (position of the field).
 _MODEL_BUFFERS, _MODEL_METADATA = 12, 16
@@ -43,7 +50,7 @@ class LiteRT:
         self._inputs: dict[str, list[str]] = {}
         self._outputs: dict[str, list[str]] = {}
         present = self._interpreter.get_signature_list()
-        for name, shapes in self.signature.items():
+        for name, shapes in function_signature(self.info).items():
             if name not in present:
                 raise UserError(f"{path} lacks its entry point {name!r}: export it again")
             runner = self._interpreter.get_signature_runner(name)
@@ -64,6 +71,7 @@ class LiteRT:
         """Call an entry point; no copies of images where they are views of NHWC memory."""
         assert self._interpreter is not None, "the runtime is closed"
         check_call(self.signature, name, arrays)
+        name = chosen_function(self.info, name, arrays)
         names = self._inputs[name]
         inputs = {n: self._from_nchw(array) for n, array in zip(names, arrays, strict=True)}
         outputs = self._runners[name](**inputs)  # copies in and out

@@ -20,7 +20,14 @@ from cpl_edge.runtimes.info import KEY, ModelInfo
 from cpl_edge.runtimes.mil_arithmetic import Arithmetic, to_half
 from cpl_edge.runtimes.mil_operators import OPERATORS
 from cpl_edge.runtimes.mil_program import Function, Operation, Tensor, read_package
-from cpl_edge.runtimes.protocol import FloatArray, by_role, check_call, declared_signature
+from cpl_edge.runtimes.protocol import (
+    FloatArray,
+    by_role,
+    check_call,
+    chosen_function,
+    declared_signature,
+    function_signature,
+)
 
 Watch = Callable[[Tensor, Any], None]
 """Told every intermediate value: its declaration, and what it was before rounding."""
@@ -50,7 +57,7 @@ class Mil:
         self.info = ModelInfo.from_json(package.metadata.get(KEY), str(path))
         self.signature = declared_signature(self.info)
         self._functions: dict[str, Evaluation] = {}
-        for name, shapes in self.signature.items():
+        for name, shapes in function_signature(self.info).items():
             function = package.functions.get(name)
             if function is None and len(package.functions) == 1:
                 (function,) = package.functions.values()  # a program of one calls it "main"
@@ -72,7 +79,7 @@ class Mil:
         """Call an entry point."""
         check_call(self.signature, name, arrays)
         assert self._functions, "the runtime is closed"
-        evaluation = self._functions[name]
+        evaluation = self._functions[chosen_function(self.info, name, arrays)]
         given = dict(zip(by_role(evaluation.inputs.items()), arrays, strict=True))
         found = evaluation(given, self.arithmetic)
         order = by_role((label, value.shape) for label, value in found.items())

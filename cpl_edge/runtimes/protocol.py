@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cpl_edge.errors import UserError
-from cpl_edge.runtimes.info import ModelInfo
+from cpl_edge.runtimes.info import ModelInfo, restorer
 from cpl_edge.shipped import shipped
 
 FloatArray = npt.NDArray[np.float32]
@@ -193,3 +193,26 @@ def declared_signature(info: ModelInfo) -> dict[str, tuple[Shape, ...]]:
     weights = (1, info.sites, info.prompts)
     shapes = {"forward": (image,), "route": (image,), "restore": (image, weights)}
     return {name: shapes[name] for name in info.entry_points}
+
+
+def function_signature(info: ModelInfo) -> dict[str, tuple[Shape, ...]]:
+    """Input shapes of the functions of a file, of which an entry point may have several."""
+    entries = declared_signature(info)
+    return {name: entries[entry] for name, entry in info.functions.items()}
+
+
+def chosen_function(info: ModelInfo, name: str, arrays: Sequence[FloatArray]) -> str:
+    """The function that serves a call.
+
+    Args:
+        info: of the file.
+        name: of the entry point.
+        arrays: inputs of the call, the prompt weights ``w_BSN`` among them where they choose.
+
+    Returns:
+        The entry point itself, or the function of the degradation whose prompts weigh most.
+    """
+    if not info.own or name != "restore":
+        return name
+    share_D = arrays[1].reshape(-1, len(info.degradations), info.levels).sum((0, 2))
+    return restorer(info.degradations[int(share_D.argmax())])

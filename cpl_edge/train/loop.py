@@ -87,8 +87,10 @@ class Trainer:
         if self.checkpoint.exists():
             self._resume()
         compile_network(task, recipe.compile)
-        self.module = task if self.shards else processes.wrap(
-            task, self.device, turns=task.turn(0) is not None
+        self.module = (
+            task
+            if self.shards
+            else processes.wrap(task, self.device, turns=task.turn(0) is not None)
         )
 
     @property

@@ -163,7 +163,9 @@ class StudentRecipe(Recipe):
     def _takes_turns(self) -> StudentRecipe:
         if self.trained == "own":
             if not (self.shape and self.shape.own):
-                raise ValueError("trained = \"own\" trains the parts that 'shape' names as own: name some")
+                raise ValueError(
+                    "trained = \"own\" trains the parts that 'shape' names as own: name some"
+                )
             if self.layout or self.distil:
                 raise ValueError(
                     'trained = "own" takes turns, which folders of clean images can: leave layout '

@@ -57,8 +57,8 @@ class CoreML(Target):
             for name in program.entries:
                 part = str(Path(scratch, f"{name}.mlpackage"))
                 model = self._convert(program, name)
-                if program.quantization is not None and name != "route":
-                    how = program.quantization
+                how = program.member(name).quantization
+                if how is not None and name != "route":
                     if how.ranges:
                         model = round_inputs(model, how)
                     model = compress(model, how.recipe, how.kept)
@@ -83,15 +83,16 @@ class CoreML(Target):
         def in_half(operator: Any) -> bool:
             return "router" not in operator.scopes[ScopeSource.TORCHSCRIPT_MODULE_NAME]
 
+        entry = program.info.functions[name]
         half = program.info.precision != "fp32" and name != "route"
         inputs = program.inputs(name)
         return ct.convert(
             torch.jit.trace(program.entries[name], inputs),  # type: ignore[no-untyped-call]
             inputs=[
                 ct.TensorType(label, tensor.shape, dtype=np.float32)
-                for label, tensor in zip(INPUTS[name], inputs, strict=True)
+                for label, tensor in zip(INPUTS[entry], inputs, strict=True)
             ],
-            outputs=[ct.TensorType(label, dtype=np.float32) for label in OUTPUTS[name]],
+            outputs=[ct.TensorType(label, dtype=np.float32) for label in OUTPUTS[entry]],
             minimum_deployment_target=ct.target.iOS18,
             compute_precision=ct.transform.FP16ComputePrecision(in_half)
             if half
@@ -156,7 +157,8 @@ def missing_weights(path: Path, program: Program) -> list[str]:
         arrays = {k: v for k, v in function.constants.items() if isinstance(v, np.ndarray)}
         held = {_key(array) for key, array in arrays.items() if key not in function.compressed}
         restored = [arrays[key] for key in function.compressed]
-        for label, parameter in program.lowered.named_parameters():
+        member = program.member(name)
+        for label, parameter in member.lowered.named_parameters():
             is_router = label.startswith("router.")
             unused = (
                 is_router if _never_routes(program, name) else name == "route" and not is_router
@@ -164,7 +166,7 @@ def missing_weights(path: Path, program: Program) -> list[str]:
             if unused:
                 continue
             exact = parameter.numpy()
-            if _is_compressed(program, label, exact):
+            if _is_compressed(member, label, exact):
                 found = any(_is_near(array, exact) for array in restored)
             else:
                 half = program.info.precision != "fp32" and not is_router
@@ -175,7 +177,7 @@ def missing_weights(path: Path, program: Program) -> list[str]:
 
 
 def _never_routes(program: Program, name: str) -> bool:
-    return name == "restore" or program.info.routing == "pinned"
+    return program.info.functions[name] == "restore" or program.info.routing == "pinned"
 
 
 def _is_compressed(program: Program, label: str, values: npt.NDArray[Any]) -> bool:

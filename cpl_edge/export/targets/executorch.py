@@ -40,8 +40,9 @@ class ExecuTorch(Target):
         methods = {}
         for name, entry in program.entries.items():
             module: torch.nn.Module = entry
-            if program.quantization is not None and name != "route":
-                module = quantize_entry(entry, program.inputs(name), program.quantization)
+            how = program.member(name).quantization
+            if how is not None and name != "route":
+                module = quantize_entry(entry, program.inputs(name), how)
             methods[name] = torch.export.export(module, program.inputs(name))
         edge = to_edge_transform_and_lower(
             methods,

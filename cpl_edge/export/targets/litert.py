@@ -48,7 +48,9 @@ class LiteRT(Target):
             converter = converter.signature(name, entry, program.inputs(name))
         converter.convert().export(str(path))
         if (how := program.quantization) is not None:
-            quantize_tflite(path, how.recipe, how.ranges, how.points, how.kept)
+            each = {name: program.member(name).quantization for name in program.entries}
+            ranges = {name: given.ranges for name, given in each.items() if given is not None}
+            quantize_tflite(path, how.recipe, ranges, how.points, how.kept)
         use_depth_to_space(path)
         write_metadata(path, KEY, program.info.to_json())
         return path
