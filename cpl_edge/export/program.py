@@ -106,7 +106,7 @@ class Program:
         size = (info.height, info.width)
         x = torch.rand(1, *size, 3) if info.layout == "NHWC" else torch.rand(1, 3, *size)
         w_BSN = torch.rand(1, info.sites, info.prompts)
-        return (x, w_BSN) if info.functions[name] == "restore" else (x,)
+        return (x, w_BSN) if info.functions.get(name, name) == "restore" else (x,)
 
 
 def make_program(student: Student, info: ModelInfo, swaps: Swaps) -> Program:
