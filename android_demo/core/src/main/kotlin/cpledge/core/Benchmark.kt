@@ -51,6 +51,7 @@ class Benchmark(
      */
     fun run(cancelled: Cancelled, progress: Progress = Progress { _, _ -> }): List<Measured> {
         for (i in 0 until info.imageSize) image.put(i, i * 37 % 256 / 255f)
+        // All on the first degradation; where each has a function of its own, all cost the same.
         for (i in 0 until weights.capacity()) {
             weights.put(i, if (i % info.prompts < info.levels) 1f / info.levels else 0f)
         }

@@ -30,3 +30,17 @@ interface Engine : Closeable {
     /** Free the model. Closing twice is fine. */
     override fun close()
 }
+
+/**
+ * The function of a file that serves a call of [Engine.run].
+ *
+ * @param weights the prompt weights w of the call; they choose where each degradation has a
+ *   function of its own.
+ * @return the entry point itself, or the function of the degradation whose prompts weigh most.
+ */
+fun ModelInfo.chosenFunction(entry: EntryPoint, weights: FloatBuffer?): String {
+    if (!own || entry != EntryPoint.RESTORE) return entry.key
+    val given = checkNotNull(weights)
+    val values = FloatArray(given.capacity()) { given.get(it) }
+    return ModelInfo.restorer(degradations[PhotoRouting(this).heaviest(values)])
+}

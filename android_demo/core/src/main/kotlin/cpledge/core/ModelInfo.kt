@@ -13,7 +13,7 @@ enum class Layout { NCHW, NHWC }
 enum class Routing { AUTO, SPLIT, TOLD, PINNED }
 
 /**
- * The functions of a model file.
+ * What a model file can do: each is one function of the file, or several (see [ModelInfo.own]).
  *
  * `forward(x) -> y` routes by itself, `route(x) -> logits`, `restore(x, w) -> y`. Images are
  * float32 RGB in [0, 1], one at a time, in the [Layout] of the file.
@@ -29,6 +29,8 @@ enum class EntryPoint(val key: String) { FORWARD("forward"), ROUTE("route"), RES
  * @property halo pixels around a tile's core that the file is given and whose output is dropped.
  * @property multiple height, width and the origin of a tile are multiples of this.
  * @property digest sha256 of the student's weights.
+ * @property own whether each degradation has convolutions of its own: [EntryPoint.RESTORE] is then
+ *   D functions, `restore_noise` and so on, of which the prompt weights choose one.
  */
 data class ModelInfo(
     val student: String,
@@ -47,6 +49,7 @@ data class ModelInfo(
     val entryPoints: Set<EntryPoint>,
     val digest: String,
     val versions: Map<String, String>,
+    val own: Boolean,
 ) {
     /** Number N of prompt weights of a site. */
     val prompts: Int get() = degradations.size * levels
@@ -68,6 +71,16 @@ data class ModelInfo(
     /** Shape of the prompt weights: one image, S sites, N prompts. */
     val weightsShape: LongArray get() = longArrayOf(1, sites.toLong(), prompts.toLong())
 
+    /** Functions of the file and the entry point that each of them serves. */
+    val functions: Map<String, EntryPoint>
+        get() = entryPoints.flatMap { entry ->
+            if (own && entry == EntryPoint.RESTORE) {
+                degradations.map { restorer(it) to entry }
+            } else {
+                listOf(entry.key to entry)
+            }
+        }.toMap()
+
     operator fun contains(entry: EntryPoint): Boolean = entry in entryPoints
 
     companion object {
@@ -79,6 +92,9 @@ data class ModelInfo(
             Routing.TOLD to setOf(EntryPoint.FORWARD),
             Routing.PINNED to setOf(EntryPoint.FORWARD),
         )
+
+        /** Name of the function that restores one degradation, where each has its own. */
+        fun restorer(degradation: String): String = "restore_$degradation"
 
         /**
          * Read a description.
@@ -134,6 +150,7 @@ data class ModelInfo(
                 }.toSet(),
                 digest = text("digest"),
                 versions = versions(),
+                own = values.has("own") && flag("own"), // older files lack it
             )
             require(text("channels") == "RGB" && range() == listOf(0.0, 1.0)) {
                 "asks for images that are not RGB in [0, 1]"
@@ -162,6 +179,11 @@ data class ModelInfo(
             require(number != null && number >= least) { "says $name ${value(name)}, no size" }
             return number
         }
+
+        private fun flag(name: String): Boolean =
+            requireNotNull(value(name) as? Boolean) {
+                "says $name ${value(name)} instead of true or false"
+            }
 
         private fun <T> choice(name: String, all: List<T>, key: (T) -> String): T =
             requireNotNull(all.firstOrNull { key(it) == value(name) }) {

@@ -72,6 +72,12 @@ class PhotoRouting(private val degradations: Int, private val levels: Int) {
         return shares
     }
 
+    /** Index of the degradation that has most of the weights; of equal ones the first. */
+    fun heaviest(weights: FloatArray): Int {
+        val shares = shares(weights)
+        return shares.indices.maxByOrNull { shares[it] } ?: 0
+    }
+
     private fun sites(logits: FloatArray): Int {
         require(logits.isNotEmpty() && logits.size % this.logits == 0) {
             "${logits.size} logits are not ${this.logits} for each site"

@@ -106,7 +106,7 @@ class Restorer(
         }
         return Restored(
             chosen,
-            if (chosen == null) info.pinned else heaviest(chosen),
+            if (chosen == null) info.pinned else info.degradations[routing.heaviest(chosen)],
             meanLogits?.let { byName(routing.probabilities(it)) } ?: emptyMap(),
             grid.size,
             clock.times(loadMs),
@@ -165,11 +165,6 @@ class Restorer(
         }
         for (i in mean.indices) mean[i] /= origins.size.toFloat()
         return mean
-    }
-
-    private fun heaviest(weights: FloatArray): String {
-        val shares = routing.shares(weights)
-        return info.degradations[shares.indices.maxByOrNull { shares[it] } ?: 0]
     }
 
     private fun byName(values: FloatArray): Map<String, Float> =

@@ -4,6 +4,7 @@ import cpledge.core.Engine
 import cpledge.core.EntryPoint
 import cpledge.core.ModelException
 import cpledge.core.ModelInfo
+import cpledge.core.chosenFunction
 import org.pytorch.executorch.EValue
 import org.pytorch.executorch.Module
 import org.pytorch.executorch.Tensor
@@ -11,7 +12,8 @@ import java.io.File
 import java.nio.FloatBuffer
 
 /**
- * ExecuTorch with XNNPACK: a method for each entry point, and one that returns the description.
+ * ExecuTorch with XNNPACK: a method for each of [ModelInfo.functions], and one that returns the
+ * description.
  *
  * The file is mapped (the default reads it into memory), inputs are used where they are, and
  * outputs, which are native memory until the next call, are copied out at once.
@@ -39,8 +41,8 @@ class ExecuTorchEngine(file: File, threads: Int) : Engine {
                 null
             }
             info = ModelInfo.fromJson(text, file.name)
-            info.entryPoints.firstOrNull { it.key !in methods }?.let {
-                throw ModelException("${file.name} lacks its entry point '${it.key}'")
+            info.functions.keys.firstOrNull { it !in methods }?.let {
+                throw ModelException("${file.name} lacks its entry point '$it'")
             }
         } catch (error: RuntimeException) {
             opened.destroy()
@@ -58,6 +60,7 @@ class ExecuTorchEngine(file: File, threads: Int) : Engine {
         out: FloatBuffer,
     ) {
         val module = checkNotNull(module) { "the engine is closed" }
+        val function = info.chosenFunction(entry, weights)
         image.rewind()
         val inputs = mutableListOf(EValue.from(Tensor.fromBlob(image, info.imageShape)))
         if (entry == EntryPoint.RESTORE) {
@@ -67,7 +70,7 @@ class ExecuTorchEngine(file: File, threads: Int) : Engine {
         }
         try {
             val size = out.capacity().toLong()
-            val result = module.execute(entry.key, *inputs.toTypedArray())
+            val result = module.execute(function, *inputs.toTypedArray())
                 .map { it.toTensor() }.first { it.numel() == size }
             out.clear()
             result.copyDataInto(out)

@@ -5,6 +5,7 @@ import cpledge.core.EntryPoint
 import cpledge.core.ModelException
 import cpledge.core.ModelInfo
 import cpledge.core.TfliteMetadata
+import cpledge.core.chosenFunction
 import cpledge.core.directFloats
 import org.tensorflow.lite.Interpreter
 import org.tensorflow.lite.Tensor
@@ -17,8 +18,8 @@ import java.nio.MappedByteBuffer
 import java.nio.channels.FileChannel
 
 /**
- * LiteRT (TensorFlow Lite's `Interpreter`) on the CPU with XNNPACK: a signature for each entry
- * point. The file stays mapped while the engine is open.
+ * LiteRT (TensorFlow Lite's `Interpreter`) on the CPU with XNNPACK: a signature for each of
+ * [ModelInfo.functions]. The file stays mapped while the engine is open.
  *
  * @throws ModelException not a TFLite file, or not one of cpl_edge.
  */
@@ -26,7 +27,7 @@ class LiteRtEngine(file: File, threads: Int) : Engine {
     private val mapped: MappedByteBuffer // the interpreter reads it all the time
     private var interpreter: Interpreter? = null
     override val info: ModelInfo
-    private val signatures: Map<EntryPoint, Signature>
+    private val signatures: Map<String, Signature>
     private val spareWeights: FloatBuffer
 
     // Whether XNNPACK took the graph is not told by this API; it is asked for.
@@ -58,7 +59,9 @@ class LiteRtEngine(file: File, threads: Int) : Engine {
         }
         interpreter = opened
         try {
-            signatures = info.entryPoints.associateWith { signature(opened, it, file.name) }
+            signatures = info.functions.mapValues { (function, entry) ->
+                signature(opened, function, entry, file.name)
+            }
         } catch (error: RuntimeException) {
             opened.close()
             throw ModelException("${file.name} is damaged: copy or export it again", error)
@@ -76,7 +79,8 @@ class LiteRtEngine(file: File, threads: Int) : Engine {
         out: FloatBuffer,
     ) {
         val interpreter = checkNotNull(interpreter) { "the engine is closed" }
-        val signature = signatures.getValue(entry)
+        val function = info.chosenFunction(entry, weights)
+        val signature = signatures.getValue(function)
         image.rewind()
         out.rewind()
         val inputs = HashMap<String, Any>()
@@ -87,7 +91,7 @@ class LiteRtEngine(file: File, threads: Int) : Engine {
         signature.logits?.let { outputs[it] = out }
         signature.routed?.let { outputs[it] = spareWeights.rewind() }
         try {
-            interpreter.runSignature(inputs, outputs, entry.key)
+            interpreter.runSignature(inputs, outputs, function)
         } catch (error: RuntimeException) {
             throw ModelException("LiteRT failed: ${error.message}", error)
         }
@@ -100,14 +104,19 @@ class LiteRtEngine(file: File, threads: Int) : Engine {
         interpreter = null
     }
 
-    private fun signature(opened: Interpreter, entry: EntryPoint, file: String): Signature {
-        if (entry.key !in opened.signatureKeys) {
-            throw ModelException("$file lacks its entry point '${entry.key}': export it again")
+    private fun signature(
+        opened: Interpreter,
+        function: String,
+        entry: EntryPoint,
+        file: String,
+    ): Signature {
+        if (function !in opened.signatureKeys) {
+            throw ModelException("$file lacks its entry point '$function': export it again")
         }
-        val inputs = opened.getSignatureInputs(entry.key)
-            .associateWith { shape(opened.getInputTensorFromSignature(it, entry.key)) }
-        val outputs = opened.getSignatureOutputs(entry.key)
-            .associateWith { shape(opened.getOutputTensorFromSignature(it, entry.key)) }
+        val inputs = opened.getSignatureInputs(function)
+            .associateWith { shape(opened.getInputTensorFromSignature(it, function)) }
+        val outputs = opened.getSignatureOutputs(function)
+            .associateWith { shape(opened.getOutputTensorFromSignature(it, function)) }
         val image = info.imageShape.asList()
         val weights = info.weightsShape.asList()
         val logits = listOf(1L, info.sites.toLong(), info.logits.toLong())

@@ -3,7 +3,9 @@ package cpledge.engine
 import cpledge.core.ArrayPhoto
 import cpledge.core.EntryPoint
 import cpledge.core.ModelException
+import cpledge.core.ModelInfo
 import cpledge.core.Restorer
+import cpledge.core.TfliteMetadata
 import cpledge.core.directFloats
 import cpledge.engine.litert.LiteRtEngine
 import org.json.JSONObject
@@ -16,7 +18,10 @@ import org.junit.rules.TemporaryFolder
 import org.junit.runner.RunWith
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.annotation.Config
+import org.tensorflow.lite.Interpreter
 import java.io.File
+import java.nio.ByteBuffer
+import java.nio.FloatBuffer
 import javax.imageio.ImageIO
 import kotlin.math.abs
 
@@ -65,6 +70,61 @@ class LiteRtEngineTest {
             assertTrue((0 until image.capacity()).any { abs(routed.get(it) - again.get(it)) > 1e-3 })
             assertEquals(0, again.position())
         }
+    }
+
+    @Test
+    fun theFunctionOfTheHeaviestDegradationRestores() {
+        val builds = File(System.getProperty("builds")!!).listFiles()!!
+        for (file in builds.filter { it.extension == "tflite" }) {
+            LiteRtEngine(file, 1).use { engine ->
+                open(file).use { plain -> callsTheFunctionOfTheHeaviest(engine, plain) }
+            }
+        }
+    }
+
+    /** Of all functions that restore, what the engine gives is what the right one gives. */
+    private fun callsTheFunctionOfTheHeaviest(engine: LiteRtEngine, plain: Interpreter) {
+        val info = engine.info
+        val functions = if (info.own) info.degradations.map { "restore_$it" } else listOf("restore")
+        val (image, restored) = List(2) { directFloats(info.imageSize) }
+        for (i in 0 until image.capacity()) image.put(i, i % 97 / 97f)
+        for (d in info.degradations.indices) {
+            val weights = directFloats(info.prompts)
+            weights.put(d * info.levels, 0.6f)
+            weights.put((d + 1) % info.degradations.size * info.levels, 0.4f)
+            engine.run(EntryPoint.RESTORE, image, weights, restored)
+            val same = functions.filter { call(plain, it, image, weights) == restored }
+            assertEquals(listOf(if (info.own) functions[d] else "restore"), same)
+        }
+    }
+
+    /** The runtime without the engine. */
+    private fun open(file: File): Interpreter {
+        val bytes = file.readBytes()
+        val direct = ByteBuffer.allocateDirect(bytes.size).apply { put(bytes).rewind() }
+        return Interpreter(direct, Interpreter.Options().setNumThreads(1))
+    }
+
+    private fun call(plain: Interpreter, function: String, image: FloatBuffer, weights: FloatBuffer): FloatBuffer {
+        val inputs = plain.getSignatureInputs(function).associateWith<String, Any> {
+            val isImage = plain.getInputTensorFromSignature(it, function).shape().size == 4
+            if (isImage) image.rewind() else weights.rewind()
+        }
+        val out = directFloats(image.capacity())
+        plain.runSignature(inputs, mapOf<String, Any>(plain.getSignatureOutputs(function).single() to out), function)
+        return out
+    }
+
+    @Test
+    fun aFileThatLacksTheFunctionsOfItsDegradationsIsRefused() {
+        val bytes = File(golden, "fp32.tflite").readBytes()
+        val text = TfliteMetadata.read(ByteBuffer.wrap(bytes), ModelInfo.KEY, "a")!!
+        val changed = JSONObject(text).put("own", true).put("versions", JSONObject()).toString()
+        val at = String(bytes, Charsets.ISO_8859_1).indexOf(text)
+        changed.padEnd(text.length).toByteArray().copyInto(bytes, at) // as long as it was
+        val file = folder.newFile().apply { writeBytes(bytes) }
+        val error = assertThrows(ModelException::class.java) { LiteRtEngine(file, 1).close() }
+        assertTrue(error.message, "lacks its entry point 'restore_noise'" in error.message!!)
     }
 
     @Test
