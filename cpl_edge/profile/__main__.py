@@ -15,7 +15,13 @@ def main(
         typer.Argument(help="Model file, build folder or a shipped student's name; run here."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    entry: Annotated[str, typer.Option(help="Entry point: forward, route or restore.")] = "forward",
+    entry: Annotated[
+        str | None,
+        typer.Option(
+            help="Entry point: forward, route, restore, or one function, as restore_noise. "
+            "[forward, or restore]"
+        ),
+    ] = None,
     runs: Annotated[int, typer.Option(min=1, max=10000, help="Calls to measure.")] = 30,
     imported: Annotated[
         Path | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cpl_edge.errors import UserError
 from cpl_edge.profile.schema import Profile
-from cpl_edge.runtimes.info import ENTRY_POINTS
+from cpl_edge.runtimes.info import ENTRY_POINTS, restorer
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Asked:
 
     model: str | None
     threads: int = 1
-    entry: str = "forward"
+    entry: str | None = None
     runs: int = 30
     imported: Path | None = None
     build: Path | None = None
@@ -40,21 +40,24 @@ def profiles(asked: Asked) -> list[Profile]:
     _check(asked)
     if asked.imported is not None:
         if not asked.imported.is_file():  # told before the model is opened, which takes time
-            import_profile(asked.imported, Model(), asked.entry)
+            import_profile(asked.imported, Model(), Model().function(asked.entry))
         built = find_model(str(asked.build)) if asked.build is not None else None
-        return import_profile(asked.imported, load_model(built), asked.entry, asked.etrecord)
+        model = load_model(built)
+        return import_profile(asked.imported, model, model.function(asked.entry), asked.etrecord)
     path = find_model(str(asked.model))
     if not path.exists():
         raise UserError(f"{path} does not exist: check the path of the model")
     model = load_model(path)
+    entry = model.function(asked.entry)
     if asked.device is not None:
         assert asked.benchmark is not None
-        return [profile_on_phone(model, asked.benchmark, asked.entry, asked.threads, asked.runs)]
-    return [profile_here(model, asked.entry, asked.threads, asked.runs)]
+        return [profile_on_phone(model, asked.benchmark, entry, asked.threads, asked.runs)]
+    return [profile_here(model, entry, asked.threads, asked.runs)]
 
 
 def _check(asked: Asked) -> None:
-    if asked.entry not in ENTRY_POINTS:
+    entry = asked.entry or ENTRY_POINTS[0]
+    if entry not in ENTRY_POINTS and not entry.startswith(restorer("")):
         raise UserError(f"no entry point {asked.entry!r}: choose from {', '.join(ENTRY_POINTS)}")
     if asked.imported is not None and asked.model is not None:
         raise UserError("give either a model to run or --import FILE; its build goes to --model")

@@ -131,9 +131,6 @@ def profile_on_phone(model: Model, binary: Path, entry: str, threads: int, runs:
     suffix = model.path.suffix.lower()
     if suffix not in (".tflite", ".pte"):
         raise UserError(f"{model.path} cannot be run over adb: give a .tflite or a .pte build")
-    if model.info is not None and entry not in model.info.entry_points:
-        has = ", ".join(model.info.entry_points)
-        raise UserError(f"{model.path} has no entry point {entry!r}: choose from {has}")
     adb = Adb()
     program, file = f"{FOLDER}/{binary.name}", f"{FOLDER}/{model.path.name}"
     output = f"{FOLDER}/profile.etdp"

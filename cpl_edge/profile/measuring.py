@@ -23,12 +23,12 @@ def profile_here(model: Model, entry: str, threads: int, runs: int) -> Profile:
 
     Args:
         model: the file.
-        entry: ``forward``, ``route`` or ``restore``.
+        entry: a function of it, see :meth:`Model.function`.
         threads: CPU threads.
         runs: measured calls, after three that do not count.
 
     Raises:
-        UserError: a file that does not run here, or without that entry point.
+        UserError: a file that does not run here.
     """
     assert model.path is not None
     name = SOURCES.get(model.path.suffix.lower())
@@ -37,9 +37,6 @@ def profile_here(model: Model, entry: str, threads: int, runs: int) -> Profile:
             f"{model.path} does not run on this machine: make a performance report in Xcode and "
             "import its JSON with --import"
         )
-    if entry not in model.info.entry_points:
-        has = ", ".join(model.info.entry_points)
-        raise UserError(f"{model.path} has no entry point {entry!r}: choose from {has}")
     module = importlib.import_module(f"cpl_edge.profile.sources.{name}")
     measure: Callable[[Model, str, int, int], Profile] = module.measure
     return measure(model, entry, threads, runs)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cpl_edge.errors import UserError
 from cpl_edge.machine import machine
 from cpl_edge.profile.advice import outside_of
 from cpl_edge.profile.events import Event, make_rows
@@ -33,6 +34,31 @@ class Model:
     path: Path | None = None
     info: ModelInfo | None = None
     graphs: dict[str, Graph] = field(default_factory=dict)
+
+    def function(self, entry: str | None) -> str:
+        """The function of the file that serves an entry point.
+
+        Args:
+            entry: its name, or that of one function; ``restore`` of a file with one for each
+                degradation is the first of them, which are all alike. None: ``forward``, or
+                ``restore`` where a file lacks it.
+
+        Raises:
+            UserError: the file has no such entry point.
+        """
+        if self.info is None:
+            return entry or "forward"
+        served = self.info.functions
+        if entry is None:
+            entry = "forward" if "forward" in served else "restore"
+        if entry in served:
+            return entry
+        for name, point in served.items():
+            if point == entry:
+                return name
+        raise UserError(
+            f"{self.path} has no entry point {entry!r}: choose from {', '.join(served)}"
+        )
 
 
 def load_model(path: Path | None) -> Model:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +21,11 @@ from cpl_edge.data.degradations import degrade
 from cpl_edge.data.patches import list_images, load_images
 from cpl_edge.data.photos import bundled_photos
 from cpl_edge.errors import UserError
+from cpl_edge.models.student import Student
 from cpl_edge.quantize.recipe import CalibrationSet
+
+DOUBT = 0.03
+"""Probability of a name from which on a router may come to select it on a photo like this one."""
 
 T = TypeVar("T")
 Photo = tuple[str, npt.NDArray[np.uint8]]
@@ -62,6 +66,33 @@ class Calibration:
             "degradations": sorted(set(self.degradations)),
             "digest": self.digest,
         }
+
+
+def likely(calibration: Calibration, student: Student, degradation: str) -> Calibration:
+    """The crops that a router may send to what one degradation owns.
+
+    Those of that degradation, and others that the router is not sure about: it errs with some photo,
+    and what restores that photo must not have been rounded for other values only.
+
+    Args:
+        calibration: crops of all degradations.
+        student: whose router it is.
+        degradation: one that it knows.
+    """
+    index = student.config.degradations.index(degradation)
+    chosen = []
+    with torch.inference_mode():
+        for i, x_BCHW in enumerate(calibration.crops):
+            names_D = student.names(student.logits(x_BCHW))[0, 0]
+            may_be_sent = float(names_D.softmax(-1)[index]) >= DOUBT
+            if may_be_sent or calibration.degradations[i] == degradation:
+                chosen.append(i)
+    return replace(
+        calibration,
+        crops=[calibration.crops[i] for i in chosen],
+        clean=[calibration.clean[i] for i in chosen],
+        degradations=[calibration.degradations[i] for i in chosen],
+    )
 
 
 def calibration_half(photos: Sequence[T]) -> list[T]:

@@ -10,7 +10,7 @@ from cpl_edge.errors import UserError
 from cpl_edge.models.student import Student
 from cpl_edge.quantize.admissible import admissible
 from cpl_edge.quantize.balance import balance
-from cpl_edge.quantize.calibration import Calibration, make_calibration
+from cpl_edge.quantize.calibration import Calibration, likely, make_calibration
 from cpl_edge.quantize.checkpoint import Quantized
 from cpl_edge.quantize.correction import correct_biases
 from cpl_edge.quantize.fitting import fit_rounding
@@ -63,6 +63,7 @@ def prepare(
     data: Path | None = None,
     degradation: str | None = None,
     stored: Quantized | None = None,
+    sent: bool = False,
 ) -> tuple[Student, Quantization]:
     """Fold and calibrate, or take what a quantised checkpoint holds.
 
@@ -71,8 +72,10 @@ def prepare(
         recipe: of the target that the student goes to.
         size: of the export, height and width in pixels.
         data: photos to calibrate on, or None for those that come with scikit-image.
-        degradation: what a pinned student is for; it is calibrated on nothing else.
+        degradation: what the student is for; it is calibrated on nothing else.
         stored: of the student's file; it decides ranges, and what stays in float.
+        sent: whether its router decides what is sent to it, for that degradation: then also on what
+            the router may mistake for it.
 
     Returns:
         A student of the same function, but for weights that are rounded already and biases that
@@ -88,10 +91,12 @@ def prepare(
     if not recipe.reads_crops:
         return student, Quantization(recipe, points, kept)
     chosen = recipe.calibration
-    if degradation is not None:
+    if degradation is not None and not sent:
         chosen = chosen.model_copy(update={"degradations": (degradation,)})
     calibration = make_calibration(chosen, student.config.degradations, size, data)
-    if recipe.equalise:
+    if degradation is not None and sent:
+        calibration = likely(calibration, student, degradation)
+    if recipe.equalise and not sent:
         student = equalise(student, calibration.crops, recipe.equalise)
     if recipe.balance:
         student = balance(student, calibration)

@@ -106,10 +106,11 @@ def _train(
     max_minutes: float | None,
 ) -> bool:
     """Train one run to its end and measure it; False if it was stopped."""
+    task = create_task(planned.recipe)
     own = copy.copy(bank)  # shares the pixels
-    own.mix, own.variation = planned.recipe.mix, planned.recipe.variation
+    own.mix, own.variation = task.mix, planned.recipe.variation
     folder = out / planned.name
-    trainer = Trainer(create_task(planned.recipe), own, validation, folder)
+    trainer = Trainer(task, own, validation, folder)
     if not trainer.run(max_minutes):
         return False
     network, choices, sites, figures = _measured(planned, folder, crops)

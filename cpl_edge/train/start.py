@@ -76,8 +76,7 @@ def train(
                 recipe, data, folder.parent, task.degradations, curve, place, processes
             )
         else:
-            mix = None if task.turn(0) is not None else recipe.mix  # the task shares out the steps
-            bank = ImageBank(photos[0], place, mix, recipe.variation)
+            bank = ImageBank(photos[0], place, task.mix, recipe.variation)
             validation = curve(photos[1], task.degradations, place)
         task.start(bank)
         source: Bank = bank

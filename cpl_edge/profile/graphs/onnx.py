@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +23,61 @@ _WEIGHTED: dict[str, Kind] = {
     "QLinearMatMul": "linear",
     "QGemm": "linear",
 }
+_FORMS = ("DequantizeLinear", "QuantizeLinear", "Identity", "Cast", "Transpose", "Reshape")
 
 
 def read(path: Path) -> dict[str, Graph]:
     """See `cpl_edge.profile.graph.read_graphs`; ONNX has one graph for all entry points."""
     onnx = require("onnx", extra="onnx")
     model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
-    graph = model.graph
-    shapes = {t.name: tuple(t.dims) for t in graph.initializer}
-    for value in (*graph.input, *graph.value_info, *graph.output):
+    graphs = _with_branches(model.graph)
+    shapes = {t.name: tuple(t.dims) for graph in graphs for t in graph.initializer}
+    weights = set(shapes)
+    for value in (v for graph in graphs for v in (*graph.input, *graph.value_info, *graph.output)):
         dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         shapes.setdefault(value.name, tuple(dims))
-    weights = {t.name for t in graph.initializer}
-    made_from = _constants(graph, weights)
-    nodes = [_node(node, shapes, made_from) for node in graph.node]
+    made_from = _constants(graphs, weights)
+    nodes = [
+        replace(
+            _node(alike[0], shapes, made_from),
+            aliases=frozenset(name for node in alike for name in (node.name, *node.output) if name),
+        )
+        for alike in _run(model.graph, weights)
+    ]
     return {GRAPH: Graph(with_neighbours(nodes))}
 
 
-def _constants(graph: Any, weights: set[str]) -> dict[str, str]:
-    """Tensor -> the weights that it is made from, through QuantizeLinear and DequantizeLinear."""
-    sources = {name: name for name in weights}
+def _with_branches(graph: Any) -> list[Any]:
+    return [graph, *(inner for part in _inside(graph.node) for inner in _with_branches(part))]
+
+
+def _inside(nodes: Iterable[Any]) -> list[Any]:
+    """The branches of ``If``."""
+    return [a.g for node in nodes for a in node.attribute if a.HasField("g")]
+
+
+def _run(graph: Any, weights: set[str]) -> list[list[Any]]:
+    """What one call runs, in order: each operator, and those of other branches in its place.
+
+    Branches of other operators than the first one's are left out. So are weights that are brought
+    into shape, which a runtime does when it opens the file.
+    """
+    places: list[list[Any]] = []
     for node in graph.node:
-        if node.op_type in ("DequantizeLinear", "QuantizeLinear", "Identity", "Cast", "Transpose"):
+        if branches := [_run(part, weights) for part in _inside([node])]:
+            kinds = [[place[0].op_type for place in branch] for branch in branches]
+            alike = [b for b, kind in zip(branches, kinds, strict=True) if kind == kinds[0]]
+            places += [[n for place in group for n in place] for group in zip(*alike, strict=True)]
+        elif node.op_type != "Reshape" or node.input[0] not in weights:
+            places.append([node])
+    return places
+
+
+def _constants(graphs: Iterable[Any], weights: set[str]) -> dict[str, str]:
+    """Tensor -> the weights that it is made from, by operators that change no more than its form."""
+    sources = {name: name for name in weights}
+    for node in (node for graph in graphs for node in graph.node):
+        if node.op_type in _FORMS:
             source = sources.get(node.input[0])
             if source is not None:
                 sources[node.output[0]] = source
