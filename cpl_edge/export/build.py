@@ -131,7 +131,9 @@ def export(
                 deployed[degradation] = (
                     (plain, None)
                     if how is None
-                    else prepare(plain, how, recipe.size, fitted, degradation, stored)
+                    else prepare(
+                        plain, how, recipe.size, fitted, degradation, stored, sent=info.own
+                    )
                 )
         with step(3, f"lower for {target.accelerator}"):
             program = lower(target, info, deployed)
@@ -153,10 +155,12 @@ def export(
 def routed(recipe: ExportRecipe, student: Student) -> ExportRecipe:
     """The recipe with a routing that a file of this student can have.
 
-    Where degradations have convolutions of their own, no format's ``forward`` can choose between
-    them without computing all: such a file has ``route`` and ``restore`` alone.
+    Where degradations have convolutions of their own, the ``forward`` of most formats cannot choose
+    between them without computing all: such a file has ``route`` and ``restore`` alone.
     """
-    if student.config.own and recipe.routing == "auto":
+    target = TARGETS.get(recipe.target)
+    chooses = target is not None and target.chooses
+    if student.config.own and recipe.routing == "auto" and not chooses:
         return recipe.model_copy(update={"routing": "split"})
     return recipe
 

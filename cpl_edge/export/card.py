@@ -47,7 +47,7 @@ def make_card(build: Build, results: list[GateResult], source: str, halo: Halo) 
         card["quantization"] = build.program.quantization.to_card()
     card |= {
         "bytes": file_size(build.path),
-        "entry_points": list(build.program.entries),
+        "entry_points": list(build.program.info.entry_points),
         "accelerator": build.target.accelerator,
         "operators": build.inspection.operators,
         "outside": build.inspection.outside,

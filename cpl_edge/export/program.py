@@ -132,12 +132,14 @@ def make_program(student: Student, info: ModelInfo, swaps: Swaps) -> Program:
 def join_programs(info: ModelInfo, members: Mapping[str, Program]) -> Program:
     """One program of those of all degradations; the router is the first one's.
 
+    It has no ``forward``: a target whose files can choose makes that of the others.
+
     Args:
         info: of the joined file.
         members: degradation -> its program, with the entries ``route`` and ``restore``.
     """
     first = next(iter(members.values()))
     by_function = {restorer(name): program for name, program in members.items()}
-    entries = {name: first.entries[name] for name in info.functions if name not in by_function}
+    entries = {"route": first.entries["route"]}
     entries |= {name: program.entries["restore"] for name, program in by_function.items()}
     return Program(info, first.student, first.lowered, entries, first.quantization, by_function)

@@ -205,7 +205,8 @@ class Student(nn.Module):
     def restore(self, x_BCHW: Tensor, w_BSN: Tensor) -> Tensor:
         """Restore with given prompt weights (from :meth:`route`, forced, or mixed by hand).
 
-        With ``own`` parts the degradation that weighs most restores, with its own levels alone.
+        With ``own`` parts the degradation that weighs most restores: what others weigh goes to its
+        own levels there, as in :meth:`of`.
         """
         w_BN = w_BSN[:, 0]
         if not self.config.own:
@@ -228,7 +229,7 @@ class Student(nn.Module):
         own: Mapping[str, nn.Module] = {}
         if self.config.own:
             own = dict(self.own[degradation].named_children())
-        w_BM = self._shares(w_BN)[:, degradation] if own else w_BN
+        w_BM = self._shares(w_BN).sum(1) if own else w_BN
 
         def part(name: str, y: Tensor) -> Tensor:
             module, w = (own[name], w_BM) if name in own else (getattr(self, name), w_BN)

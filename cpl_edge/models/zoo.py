@@ -93,6 +93,25 @@ def load_student(name_or_path: str | Path) -> Student:
     return student.eval()
 
 
+def load_shared(name_or_path: str | Path) -> Student:
+    """A trained student of which all degradations share all convolutions.
+
+    Args:
+        name_or_path: as of :func:`load_student`.
+
+    Raises:
+        UserError: see :func:`load_student`; or degradations have convolutions of their own.
+    """
+    student = load_student(name_or_path)
+    if student.config.own:
+        raise UserError(
+            f"{name_or_path} is a network for each degradation ({', '.join(student.config.own)}), "
+            "and this takes one: give a student without parts of their own, or export this one, "
+            "which quantises each of them"
+        )
+    return student
+
+
 def student_path(name_or_path: str | Path) -> Path:
     """The weights file of a shipped student's name, or the given file itself."""
     text = str(name_or_path)

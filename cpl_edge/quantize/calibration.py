@@ -71,8 +71,8 @@ class Calibration:
 def likely(calibration: Calibration, student: Student, degradation: str) -> Calibration:
     """The crops that a router may send to what one degradation owns.
 
-    Those of that degradation, and others that the router is not sure about: it errs with some photo,
-    and what restores that photo must not have been rounded for other values only.
+    Those of that degradation, and others that the router is not sure about: it errs with some
+    photo, and what restores that one must not have been rounded for other values only.
 
     Args:
         calibration: crops of all degradations.

@@ -3,7 +3,8 @@
 ONNX has no entry points, so one graph serves them all: input ``x``; optionally an input ``w`` with
 a default (an initialiser of the same name), which says "route by yourself" unless it is given; the
 restored image as the output of four dimensions; and optionally the router's w and logits. ONNX
-Runtime computes the whole graph for each of them, so routing costs as much as restoring.
+Runtime computes the whole graph for each of them, so routing costs as much as restoring. Where each
+degradation has convolutions of its own, the graph itself chooses by w, so ``restore`` is one call.
 """
 
 from __future__ import annotations

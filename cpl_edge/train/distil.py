@@ -30,7 +30,7 @@ from cpl_edge.models.student import Student
 from cpl_edge.train.cache import Fields, LessonBank
 from cpl_edge.train.recipe import Distillation, StudentRecipe
 from cpl_edge.train.task import StudentTask, middle_of
-from cpl_edge.train.tutors import open_tutor
+from cpl_edge.train.tutors import decoder_places, open_tutor
 
 
 class DistilTask(StudentTask):
@@ -41,7 +41,8 @@ class DistilTask(StudentTask):
     teacher's, from which nothing is learned.
 
     Raises:
-        UserError: the teacher cannot be read, or its prompts cannot be matched.
+        UserError: the teacher cannot be read, its prompts cannot be matched, or there is no one
+            decoder to compare.
     """
 
     untaught_D: Tensor
@@ -70,11 +71,9 @@ class DistilTask(StudentTask):
         self.lessons: LessonBank | None = None  # what the teacher answered before, if it did
         self.maps: dict[str, Tensor] = {}
         if distil.feature:
-            # By size: half, quarter. The student's middle may be empty, its "up" is not.
-            self._keep("y1", self.network.tail)
-            self._keep("y2", self.network.up)
-            self._keep("t1", self.tutor.half)
-            self._keep("t2", self.tutor.quarter)
+            for whose, network in (("y", self.network), ("t", self.teacher)):
+                for size, module in zip("12", decoder_places(network), strict=True):
+                    self._keep(f"{whose}{size}", module)
 
     def _keep(self, name: str, module: nn.Module) -> None:
         def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

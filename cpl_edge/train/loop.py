@@ -87,11 +87,7 @@ class Trainer:
         if self.checkpoint.exists():
             self._resume()
         compile_network(task, recipe.compile)
-        self.module = (
-            task
-            if self.shards
-            else processes.wrap(task, self.device, turns=task.turn(0) is not None)
-        )
+        self.module = task if self.shards else processes.wrap(task, self.device, uneven=task.uneven)
 
     @property
     def network(self) -> nn.Module:

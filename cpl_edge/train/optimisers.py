@@ -23,7 +23,7 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 
 def build_optimisers(network: nn.Module, recipe: Recipe, last: str) -> list[Optimizer]:
-    """AdamW for all, or Muon for convolution weights and AdamW for the rest.
+    """AdamW for all, or Muon for convolution weights and AdamW for the rest, if there is any.
 
     Depthwise convolutions are left to AdamW: a (C, 9) matrix of unrelated filters has nothing to
     be orthogonal to.
@@ -46,7 +46,9 @@ def build_optimisers(network: nn.Module, recipe: Recipe, last: str) -> list[Opti
         ]
         chosen = {id(weight) for weight in convolutions}
         parameters = [p for p in parameters if id(p) not in chosen]
-        muon = [Muon(convolutions, lr=recipe.lr)]
+        muon = [Muon(convolutions, lr=recipe.lr)] if convolutions else []
+    if not parameters:  # trained convolutions without biases leave it none
+        return muon
     # One kernel for all parameters where there is a GPU.
     speed: Mapping[str, bool] = {"fused" if parameters[0].is_cuda else "foreach": True}
     adam = torch.optim.AdamW(

@@ -47,20 +47,20 @@ class Processes:
             raise UserError(f"a batch of {batch} cannot be shared by {self.count} processes")
         return batch // self.count
 
-    def wrap(self, module: nn.Module, device: torch.device, turns: bool = False) -> nn.Module:
+    def wrap(self, module: nn.Module, device: torch.device, uneven: bool = False) -> nn.Module:
         """The module, with gradients averaged over the processes.
 
         Args:
             module: to share.
             device: where it lies.
-            turns: whether steps use different parts of it.
+            uneven: whether a step may use a part only of it.
         """
         if self.count == 1:
             return module
         return DistributedDataParallel(
             module,
             device_ids=[device] if device.type == "cuda" else None,
-            find_unused_parameters=turns,
+            find_unused_parameters=uneven,
         )
 
     def shard(self, task: Task, average: AveragedModel | None) -> Shards | None:

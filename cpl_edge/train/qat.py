@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from cpl_edge.errors import CplEdgeError, UserError
 from cpl_edge.losses.reconstruction import RECONSTRUCTION
 from cpl_edge.models.student import PromptedBlock
-from cpl_edge.models.zoo import load_student, student_path
+from cpl_edge.models.zoo import load_shared, student_path
 from cpl_edge.quantize.admissible import admissible
 from cpl_edge.quantize.balance import balance
 from cpl_edge.quantize.calibration import Calibration
@@ -39,7 +39,8 @@ class QatTask(Task):
     """A rounding student and the fp32 student that it was.
 
     Raises:
-        UserError: no such student or quantisation recipe, or one without fixed 8-bit ranges.
+        UserError: no such student or quantisation recipe, or one without fixed 8-bit ranges; or a
+            student that has parts for each degradation.
     """
 
     kind = "student"
@@ -51,7 +52,7 @@ class QatTask(Task):
 
     def __init__(self, recipe: QatRecipe) -> None:
         super().__init__(recipe)
-        self.teacher = load_student(recipe.student).requires_grad_(False)
+        self.teacher = load_shared(recipe.student).requires_grad_(False)
         self.source = digest(student_path(recipe.student))
         self.how = read_quantize_recipe(recipe.quantize)
         if self.how.activations != "int8" or self.how.one_sided:

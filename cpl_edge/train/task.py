@@ -6,7 +6,7 @@ share its gradients; what is random in it comes from the generator that it is gi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,6 +89,16 @@ class Task(nn.Module):
         """Index of the one degradation that a step's crops have; None: all of them."""
         return None
 
+    @property
+    def mix(self) -> Mapping[str, int] | None:
+        """Shares of the degradations in a batch; None: even ones, or turns of whole batches."""
+        return self.recipe.mix if self.turn(0) is None else None
+
+    @property
+    def uneven(self) -> bool:
+        """Whether a step may use a part only of what is trained."""
+        return False
+
     def extra_state(self) -> dict[str, Any]:
         """What a checkpoint must hold beside the network."""
         return {}
@@ -149,6 +159,8 @@ class StudentTask(Task):
                 parts.add("own")
             parameter.requires_grad_(recipe.trained in {"all", *parts})
         self.degradations = self.network.config.degradations
+        if recipe.trained == "own" and recipe.mix and set(recipe.mix) != set(self.degradations):
+            raise UserError(f"'mix' must give a share for each of {', '.join(self.degradations)}")
         self.contrast: StudentContrast | None = None
         if recipe.negatives:
             self.contrast = StudentContrast(recipe, self.network.config)
@@ -224,6 +236,11 @@ class StudentTask(Task):
         shares = [self.recipe.mix[name] if self.recipe.mix else 1 for name in self.degradations]
         order = [index for index, share in enumerate(shares) for _ in range(share)]
         return order[step % len(order)]
+
+    @property
+    def uneven(self) -> bool:
+        # Also where all degradations are trained at once: few crops may not show every one of them.
+        return bool(self.network.config.own)
 
     def save(self, network: nn.Module, path: Path) -> None:
         assert isinstance(network, Student)

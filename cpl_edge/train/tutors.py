@@ -24,15 +24,11 @@ class Tutor(NamedTuple):
 
     Attributes:
         network: in evaluation mode.
-        half: module whose input is the decoder's features at half size.
-        quarter: the same at quarter size.
         sites: S, where it routes.
         prompts: N, what each router chooses among.
     """
 
     network: PromptIR | Student
-    half: nn.Module
-    quarter: nn.Module
     sites: int
     prompts: int
 
@@ -73,11 +69,28 @@ def open_tutor(name: str, degradations: tuple[str, ...]) -> Tutor:
     if name.endswith(".safetensors") and is_teacher(Path(name)):
         teacher = load_teacher(Path(name)).requires_grad_(False)
         prompts = 0 if teacher.config.prompt == "none" else teacher.config.prompts
-        return Tutor(teacher, teacher.site1, teacher.site2, len(teacher.sites), prompts)
+        return Tutor(teacher, len(teacher.sites), prompts)
     student = load_student(name).requires_grad_(False)
     if student.config.prompt != "levels" or student.config.degradations != degradations:
         raise UserError(
             f"{name} does not know the degradations {', '.join(degradations)} by name: choose "
             "another teacher"
         )
-    return Tutor(student, student.tail, student.up, 1, len(degradations))
+    return Tutor(student, 1, len(degradations))
+
+
+def decoder_places(network: PromptIR | Student) -> tuple[nn.Module, nn.Module]:
+    """Modules whose inputs are the decoder's features at half and at quarter size.
+
+    Raises:
+        UserError: degradations have convolutions of their own, so that a batch has no one decoder.
+    """
+    if isinstance(network, PromptIR):
+        return network.site1, network.site2
+    if network.config.own:
+        raise UserError(
+            f"feature compares decoders, and here each degradation has its own "
+            f"{', '.join(network.config.own)}: leave feature out"
+        )
+    # The student's middle may be empty, its "up" is not.
+    return network.tail, network.up

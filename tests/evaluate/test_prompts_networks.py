@@ -18,6 +18,7 @@ from cpl_edge.evaluate.prompts_networks import (  # noqa: E402
     open_network,
 )
 from cpl_edge.models.promptir import PRESETS, PromptIR  # noqa: E402
+from cpl_edge.models.shape import PARTS  # noqa: E402
 from cpl_edge.models.student import Student  # noqa: E402
 from cpl_edge.models.teachers import save_teacher  # noqa: E402
 from cpl_edge.models.zoo import STUDENTS, create_student, save_student  # noqa: E402
@@ -65,6 +66,20 @@ def test_a_students_looks_are_its_own_routing(student, x_BCHW):
     assert seen.by_choice[seen.p_G.argmax()] == pytest.approx(1)
     assert seen.by_choice.sum() == pytest.approx(1)
     assert network.choices == (student.config.degradations,) and len(network.sites) == 1
+
+
+def test_a_forced_degradation_brings_what_it_owns(x_BCHW):
+    student = create_student("nano", shape={"own": PARTS}).eval()
+    for parameter in student.own.parameters():
+        parameter += 0.02 * torch.randn(parameter.shape)
+    network = PromptedStudent(student, "x")
+    y_BCHW, looks = network.restore(x_BCHW)
+    targets = network.targets({})
+    forced = [network.forced(x_BCHW, looks, index) for index in targets.values()]
+    for index, one in enumerate(forced):
+        torch.testing.assert_close(one, student.told(index)(x_BCHW), atol=1e-5, rtol=0)
+        assert all((one - other).abs().max() > 1e-3 for other in forced[:index])
+    assert torch.equal(forced[int(looks[0].p_G.argmax())], y_BCHW)
 
 
 @pytest.mark.parametrize("name", ["noise", "haze"])

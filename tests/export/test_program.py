@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from cpl_edge.export.lowering import Swaps
-from cpl_edge.export.program import ENTRY_POINTS, make_program
+from cpl_edge.export.program import ENTRY_POINTS, join_programs, make_program
 from cpl_edge.runtimes.info import ModelInfo
 
 
@@ -57,3 +59,37 @@ def test_entry_points_share_their_weights(student):
     program = make_program(student, info_for(student, "auto"), Swaps(fold_unshuffle=True))
     shared = {id(entry.lowered) for entry in program.entries.values()}
     assert shared == {id(program.lowered)}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_joined_programs_restore_each_with_its_own(owning, layout):
+    names = owning.config.degradations
+    info = replace(info_for(owning, "split", layout), own=True)
+    members = {
+        name: make_program(owning.of(index), info, Swaps()) for index, name in enumerate(names)
+    }
+    program = join_programs(info, members)
+    assert list(program.entries) == ["route", *(f"restore_{name}" for name in names)]
+    assert program.member("route") is program
+    x_BCHW = torch.rand(1, 3, 64, 72)
+    x = x_BCHW if layout == "NCHW" else x_BCHW.permute(0, 2, 3, 1)
+    w_BSN, logits_BSL = program.entries["route"](x)
+    torch.testing.assert_close(logits_BSL, owning.logits(x_BCHW), atol=1e-5, rtol=0)
+    torch.testing.assert_close(w_BSN, owning.route(x_BCHW), atol=1e-5, rtol=0)
+    for index, name in enumerate(names):
+        function = f"restore_{name}"
+        assert program.member(function) is members[name]
+        assert [tuple(tensor.shape) for tensor in program.inputs(function)] == [
+            tuple(x.shape),
+            (1, 1, 9),
+        ]
+        w_BSN = owning.forced(owning.logits(x_BCHW), torch.tensor([index]))
+        y = program.entries[function](x, w_BSN)
+        y_BCHW = y if layout == "NCHW" else y.permute(0, 3, 1, 2)
+        torch.testing.assert_close(y_BCHW, owning.restore(x_BCHW, w_BSN), atol=1e-5, rtol=0)
+
+
+def test_a_plain_program_is_its_only_member(student):
+    program = make_program(student, info_for(student, "auto"), Swaps())
+    assert all(program.member(name) is program for name in program.entries)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from cpl_edge.models.grow import grow
+from cpl_edge.models.shape import PARTS
 from cpl_edge.models.student import Student, StudentConfig
 
 
@@ -78,3 +79,56 @@ def test_another_router_stays():
 def test_what_does_not_fit_is_told(shape, message):
     with pytest.raises(ValueError, match=message):
         grow(student(0), student(1, **shape))
+
+
+def owning(seed, own, **shape):
+    """A student that looks trained, of which each degradation has parts for itself."""
+    made = student(seed, own=own, **shape)
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if name.startswith("own."):
+                parameter += 0.1 * torch.randn_like(parameter)
+    return made
+
+
+def each(one, x_BCHW):
+    """Restorations of all degradations in turn."""
+    label_D = torch.arange(len(one.config.degradations))
+    w_DSN = one.forced(one.logits(x_BCHW), label_D)
+    return one.restore(x_BCHW, w_DSN)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((), PARTS), ((), ("encoder", "tail")), (("tail",), ("head", "middle", "tail"))],
+    ids=str,
+)
+@pytest.mark.parametrize("shape", [{}, {"widths": (7, 6)}], ids=["as wide", "wider"])
+def test_what_degradations_come_to_own_restores_the_same(before, after, shape):
+    small, large = owning(0, before), owning(1, after, **shape)
+    x_BCHW = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    x_BCHW = x_BCHW.expand(5, -1, -1, -1)
+    expected = each(small, x_BCHW)
+    assert not torch.allclose(each(large, x_BCHW), expected, atol=1e-2)
+    grow(small, large)
+    assert torch.equal(small.logits(x_BCHW), large.logits(x_BCHW))
+    torch.testing.assert_close(each(large, x_BCHW), expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_what_one_degradation_learns_then_no_other_bears():
+    small, large = student(0), owning(1, PARTS)
+    grow(small, large)
+    x_BCHW = torch.rand(1, 3, 32, 32).expand(5, -1, -1, -1)
+    before = each(large, x_BCHW)
+    for parameter in large.own[2].parameters():
+        parameter += 0.1
+    changed = (each(large, x_BCHW) - before).abs().amax((1, 2, 3)) > 1e-3
+    assert changed.tolist() == [False, False, True, False, False]
+
+
+def test_what_is_owned_cannot_be_shared_again():
+    for own in ((), ("head",)):
+        with pytest.raises(ValueError, match="own parts tail cannot be shared again"):
+            grow(owning(0, ("tail",)), owning(1, own))

@@ -1,9 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from cpl_edge.errors import UserError
-from cpl_edge.runtimes.info import ModelInfo
+from cpl_edge.runtimes.info import ModelInfo, restorer
 
 
 @pytest.fixture
@@ -21,9 +22,27 @@ def test_the_json_holds_what_the_format_promises(values):
     assert set(values) == {
         "format", "student", "target", "precision", "routing", "pinned", "height", "width",
         "channels", "range", "layout", "halo", "multiple", "degradations", "levels", "sites",
-        "entry_points", "digest", "versions",
+        "entry_points", "digest", "versions", "own",
     }  # fmt: skip
     assert values["range"] == [0.0, 1.0] and values["channels"] == "RGB"
+
+
+def test_files_that_are_older_than_own_have_none(toys, values):
+    del values["own"]
+    assert ModelInfo.from_json(json.dumps(values), "m") == toys.INFO
+    assert not toys.INFO.own
+
+
+def test_where_degradations_own_convolutions_restore_is_a_function_for_each(toys):
+    assert toys.INFO.functions == {name: name for name in ("forward", "route", "restore")}
+    own = replace(toys.INFO, own=True, routing="split", entry_points=("route", "restore"))
+    assert own.functions == {
+        "route": "route",
+        "restore_noise": "restore",
+        "restore_rain": "restore",
+    }
+    assert restorer("rain") == "restore_rain"
+    assert ModelInfo.from_json(own.to_json(), "m") == own
 
 
 def test_later_additions_are_ignored(toys, values):
@@ -71,6 +90,7 @@ def test_what_is_no_description_is_refused(text, reason):
         ({"channels": "BGR"}, "not RGB"),
         ({"range": [0, 255]}, r"not RGB in \[0, 1\]"),
         ({"versions": None}, "versions"),
+        *[({"own": own}, f"own {own!r} instead of true or false") for own in (1, "yes", None)],
     ],
     ids=str,
 )

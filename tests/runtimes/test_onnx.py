@@ -28,3 +28,14 @@ def test_entry_points_that_the_graph_cannot_serve_are_refused(toys, tmp_path):
     path = toys.write(tmp_path / "toy.onnx", toys.INFO.to_json(), entry_points=("forward",))
     with pytest.raises(UserError, match="'route' of its description"):
         OnnxRuntime(path)
+
+
+def test_a_graph_that_chooses_by_itself_restores_in_one_call(toys, tmp_path):
+    path = toys.write(tmp_path / "toy.onnx", target="onnx", own=True)
+    runtime = OnnxRuntime(path)
+    assert runtime.info.own
+    assert list(runtime.signature) == ["forward", "route", "restore"]
+    x = np.random.default_rng(0).random((1, 3, 16, 12), dtype=np.float32)
+    for w in np.eye(4, dtype=np.float32)[:, None, None]:
+        (y,) = runtime.run("restore", x, w)
+        np.testing.assert_allclose(y, toys.expected("restore", x, w)[0], atol=1e-6)

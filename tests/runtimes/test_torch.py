@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,29 @@ def test_the_description_comes_from_the_weights(runtime, student, path):
     assert (info.halo, info.multiple) == (student.halo, student.multiple)
     assert (info.degradations, info.levels) == (CONFIG.degradations, CONFIG.levels)
     assert info.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_weights_choose_what_a_degradation_owns(tmp_path):
+    owning = Student(replace(CONFIG, own=("head", "tail"))).requires_grad_(False).eval()
+    for parameter in owning.parameters():
+        torch.nn.init.uniform_(parameter, -0.2, 0.3)
+    save_student(owning, tmp_path / "own.safetensors")
+    rng = np.random.default_rng(0)
+    x = rng.random((1, 3, 256, 256), dtype=np.float32)
+    threads = torch.get_num_threads()
+    runtime = open_runtime(tmp_path / "own.safetensors")
+    torch.set_num_threads(threads)
+    assert tuple(runtime.info.entry_points) == ("forward", "route", "restore")
+    for index in range(5):
+        w = np.zeros((1, 1, 15), np.float32)
+        w[..., 3 * index : 3 * index + 3] = rng.dirichlet(np.ones(3))
+        (y,) = runtime.run("restore", x, w)
+        expected = owning.of(index).restore(torch.from_numpy(x), torch.from_numpy(w))
+        np.testing.assert_allclose(y, expected.detach().numpy(), atol=1e-5)
+    (forward,) = runtime.run("forward", x)
+    (routed,) = runtime.run("restore", x, runtime.run("route", x)[0])
+    np.testing.assert_array_equal(forward, routed)
+    runtime.close()
 
 
 def test_threads_reach_torch(path):

@@ -4,6 +4,8 @@
     route(x)      = mean(x) * W, mean(x) * A + B
     restore(x, w) = x + sum(w * V)
 
+Where each degradation has its own, the second one's restore is x + 2 sum(w * V), and so on.
+
 Height and width differ, and the files name and order inputs and outputs against the protocol.
 """
 
@@ -25,6 +27,11 @@ INFO = ModelInfo(
     width=12, layout="NCHW", halo=2, multiple=2, degradations=("noise", "rain"), levels=2, sites=1,
     entry_points=("forward", "route", "restore"), digest="0" * 64, versions={"numpy": "2"},
 )  # fmt: skip
+
+
+def restorers(info):
+    """The functions that serve ``restore``."""
+    return [name for name, entry in info.functions.items() if entry == "restore"]
 
 
 def expected(name, x_BCHW, w_BSN=None):
@@ -132,10 +139,10 @@ def write_tflite(path, info, text):
         scaled = g.apply("MUL", [mean, g.constant(A[None, None])], (1, 1, 6))
         logits = g.apply("ADD", [scaled, g.constant(B[None, None])], (1, 1, 6))
         g.finish([("args_0", x)], [("a_logits", logits), ("z_w", w)])
-    if "restore" in info.entry_points:
-        g = Graph("restore")
+    for number, name in enumerate(restorers(info), 1):
+        g = Graph(name)
         w, x = g.tensor("w", (1, 1, 4)), g.tensor("x", image)
-        weighted = g.apply("MUL", [w, g.constant(V[None, None])], (1, 1, 4))
+        weighted = g.apply("MUL", [w, g.constant(number * V[None, None])], (1, 1, 4))
         axes = g.constant(np.array([2], np.int32))
         total = g.apply("SUM", [weighted, axes], (1, 1, 1), {"keepDims": True})
         shape = g.constant(np.array([1, 1, 1, 1], np.int32))
@@ -212,16 +219,22 @@ def write_pte(path, info, text):
             return mean * w, mean * a + b
 
     class Restore(torch.nn.Module):
+        def __init__(self, number):
+            super().__init__()
+            self.number = number
+
         def forward(self, x, weights):
-            return x + (weights * v).sum(2, keepdim=True).reshape(1, 1, 1, 1)
+            return x + self.number * (weights * v).sum(2, keepdim=True).reshape(1, 1, 1, 1)
 
     x = torch.rand(1, 3, info.height, info.width)
     entries = {
         "forward": (Forward(), (x,)),
         "route": (Route(), (x,)),
-        "restore": (Restore(), (x, torch.rand(1, 1, 4))),
+    } | {
+        name: (Restore(number), (x, torch.rand(1, 1, 4)))
+        for number, name in enumerate(restorers(info), 1)
     }
-    methods = {name: torch.export.export(*entries[name]) for name in info.entry_points}
+    methods = {name: torch.export.export(*entries[name]) for name in info.functions}
     program = to_edge_transform_and_lower(
         methods,
         partitioner=[XnnpackPartitioner()],

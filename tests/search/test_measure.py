@@ -142,3 +142,19 @@ def test_wrong_prompts_are_the_next_ones(crops):
     sparse = measure(Fake(2, [1.0, 1.0, 1.0, 0.5, 1.0], levels=1, prompt="sparse"), crops[2])
     share = float(torch.tensor([0.0, 0, 3, 0, 0]).softmax(0)[2])
     assert sparse.wrong == pytest.approx(mean_psnr(crops[2], 0.5 * share), abs=1e-3)
+
+
+def test_each_prompt_brings_what_its_degradation_owns(crops):
+    config = StudentConfig(widths=(2, 2), blocks=(0, 0, 0), own=("head", "tail"))
+    student = Student(config).requires_grad_(False).eval()
+    for parameter in student.own.parameters():
+        parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
+    told = [student.told(index).requires_grad_(False) for index in range(5)]
+    noisy, _, both = crops
+    of_D = [psnr(one(noisy.x_BCHW), noisy.y_BCHW).mean().item() for one in told]
+    figures = measure(student, noisy)
+    assert figures.told == pytest.approx(of_D[0], abs=2e-3)
+    assert figures.wrong == pytest.approx(of_D[1], abs=2e-3)
+    assert of_D[0] != pytest.approx(of_D[1], abs=0.1)
+    every = torch.stack([psnr(one(both.x_BCHW), both.y_BCHW) for one in told])
+    assert measure(student, both).best == pytest.approx(every.amax(0).mean().item(), abs=2e-3)

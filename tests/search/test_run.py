@@ -62,6 +62,30 @@ def test_a_search_trains_and_measures_every_run(place, trained):
     ]
 
 
+def test_a_candidate_of_several_networks_takes_turns_as_the_mix_says(place, monkeypatch):
+    """The mix is of its steps then, not of the batches that it asks the common images for."""
+    text = (place / "tiny.toml").read_text()
+    mix = "mix = { noise = 1, blur = 1, rain = 1, haze = 2, lowlight = 1 }"
+    text = text.replace("steps = 3", f"steps = 3\n{mix}").replace(
+        'recipe = { shape = { prompt = "none" } }',
+        'recipe = { trained = "own", shape = { own = ["head", "tail"] } }',
+    )
+    (place / "tiny.toml").write_text(text)
+    seen, original = [], module.ImageBank.degraded
+
+    def degraded(self, kinds, *rest):
+        seen.append(tuple(kinds))
+        return original(self, kinds, *rest)
+
+    monkeypatch.setattr(module.ImageBank, "degraded", degraded)
+    none, ours, *_ = start(place).runs
+    assert seen[:3] == [("noise",), ("blur",), ("rain",)]
+    assert {len(kinds) for kinds in seen[3:6]} == {5}
+    assert none.parameters > ours.parameters
+    assert none.figures[0].told is not None
+    assert none.figures[0].told != none.figures[0].wrong
+
+
 def test_what_is_done_is_not_redone_and_a_stopped_run_goes_on(place, trained):
     whole = start(place, out=place / "whole")
     trained.clear()

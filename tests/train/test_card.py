@@ -1,12 +1,14 @@
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cpl_edge.errors import UserError
-from cpl_edge.models.zoo import STUDENTS
+from cpl_edge.models.shape import PARTS
+from cpl_edge.models.zoo import STUDENTS, create_student, save_student
 from cpl_edge.train.card import main, make_card
 from cpl_edge.train.start import train
 
@@ -65,6 +67,19 @@ def test_a_card_says_where_the_weights_come_from(run):
     assert [row["step"] for row in card["training"]["curve"]] == [1]
     assert card["limits"] == ["a limit"]
     assert card["figures"] == []
+    json.dumps(card)
+
+
+def test_networks_of_each_degradation_cost_parameters_and_no_time(run, tmp_path):
+    for name in ("run.json", "log.jsonl"):
+        shutil.copy(run / name, tmp_path)
+    save_student(create_student("nano", shape={"own": PARTS}), tmp_path / "student.safetensors")
+    card = make_card(tmp_path, [], "", [])
+    plain = make_card(run, [], "", [])
+    assert card["config"]["own"] == PARTS
+    # Of fewer prompts to select from even a little less.
+    assert card["macs_256x256"] == pytest.approx(plain["macs_256x256"], rel=1e-4)
+    assert 3 * plain["parameters"] < card["parameters"] < 5 * plain["parameters"]
     json.dumps(card)
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 from cpl_edge.data.patches import ImageBank
 from cpl_edge.data.photos import bundled_photos
 from cpl_edge.errors import UserError
+from cpl_edge.models.shape import PARTS
 from cpl_edge.models.zoo import create_student, load_student, save_student
 from cpl_edge.train import decide as module
 from cpl_edge.train.card import make_card
@@ -80,6 +81,21 @@ def test_outcomes_are_what_each_choice_restores(student, monkeypatch):
     chosen = (student.names(logits_BSL)[:, 0] + torch.eye(5)[2] * 99).argmax(1)
     assert set(chosen.tolist()) == {2}
     assert outcomes.right(torch.eye(5)[2] * 99) == int((label_B == 2).sum())
+
+
+def test_each_choice_restores_with_what_that_degradation_owns(monkeypatch):
+    monkeypatch.setattr(module, "_SIDE", 32)
+    student = create_student("nano", shape={"own": PARTS}).requires_grad_(False).eval()
+    for parameter in student.own.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.02)
+    bank, again = ImageBank([dict(bundled_photos())["coffee"]]), torch.Generator().manual_seed(3)
+    outcomes = look(student, bank, 20, torch.Generator().manual_seed(3))
+    x_BCHW, y_BCHW, _ = bank.degraded(student.config.degradations, 20, 32, again)
+    for j in range(5):
+        told = student.told(j).requires_grad_(False)
+        mse_B = (told(x_BCHW).clamp(0, 1) - y_BCHW).square().mean((1, 2, 3))
+        torch.testing.assert_close(outcomes.psnr_KD[:, j], -10 * mse_B.log10(), rtol=0, atol=1e-3)
+    assert float(outcomes.psnr_KD.std(1).min()) > 1e-2
 
 
 def test_nothing_is_decided_where_the_router_is_sure(student, monkeypatch):

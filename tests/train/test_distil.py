@@ -10,6 +10,7 @@ from cpl_edge.models.zoo import create_student, load_student, save_student
 from cpl_edge.train.distil import DistilTask, PromptMatching, attention
 from cpl_edge.train.loop import Trainer
 from cpl_edge.train.recipe import Distillation, Stage, StudentRecipe
+from cpl_edge.train.tables import Shape
 from cpl_edge.train.task import StudentTask
 
 ALL = {"output": 1.0, "frequency": 0.5, "feature": 0.1, "routing": 0.2}
@@ -29,6 +30,12 @@ def recipe(teacher, **weights):
 
 def task(*args, **weights):
     made = recipe(*args, **weights)
+    return DistilTask(made, made.distil)
+
+
+def owning_task(*args, **weights):
+    """The same for a student of which each degradation has parts of its own."""
+    made = recipe(*args, **weights).model_copy(update={"shape": Shape(own=("head", "tail"))})
     return DistilTask(made, made.distil)
 
 
@@ -83,6 +90,41 @@ def test_a_student_teaches_only_the_same_degradations(tmp_path):
     save_student(other, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="does not know the degradations noise, blur, rain"):
         task(tmp_path / "other.safetensors", output=1.0)
+
+
+@pytest.fixture(name="owning")
+def student_of_several(tmp_path):
+    student = create_student("nano", shape={"own": ["head", "tail"]}).requires_grad_(False)
+    for parameter in student.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.05)
+    save_student(student, tmp_path / "owning.safetensors")
+    return student.eval(), tmp_path / "owning.safetensors"
+
+
+def test_a_student_of_several_networks_teaches_each_degradation_with_its_own(owning, crops):
+    (student, path), (x_BCHW, _, label_B, crop, _) = owning, crops
+    one = task(path, output=1.0, routing=0.2)
+    taught = one.ask(x_BCHW, crop, label_B)["taught"]
+    w_BSN = student.forced(student.logits(x_BCHW), label_B)
+    for i, index in enumerate(label_B.tolist()):
+        middle, plain = x_BCHW[i : i + 1, :, 4:20, 4:20], student.of(index).requires_grad_(False)
+        expected = plain.restore(middle, w_BSN[i : i + 1])
+        torch.testing.assert_close(taught[i : i + 1], expected, atol=1e-5, rtol=1e-5)
+    assert one(*crops)[1]["output"] > 0
+
+
+def test_a_student_of_several_networks_learns_from_a_teacher(teacher, crops):
+    one = owning_task(teacher, output=1.0, frequency=0.5, routing=0.2)
+    one(*crops)[0].backward()
+    assert all(one.network.own[d]["tail"].weight.grad.abs().sum() > 0 for d in range(5))
+
+
+def test_decoders_of_several_networks_are_not_compared(teacher, owning, crops):
+    told = "each degradation has its own head, tail: leave feature out"
+    with pytest.raises(UserError, match=told):
+        task(owning[1], feature=0.1)
+    with pytest.raises(UserError, match=told):
+        owning_task(teacher, feature=0.1)
 
 
 def test_gradients_reach_the_student_alone(teacher, crops):

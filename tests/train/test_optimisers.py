@@ -1,6 +1,7 @@
 import pytest
 
 from cpl_edge.models.promptir import create_promptir
+from cpl_edge.models.shape import PARTS
 from cpl_edge.models.zoo import create_student
 from cpl_edge.train.muon import Muon
 from cpl_edge.train.optimisers import build_optimisers, learning_rate
@@ -25,6 +26,34 @@ def test_every_parameter_of_a_student_has_one_optimiser():
     assert "router.conv1.weight" in by_muon
     for name in ("tail.weight", "head.bias", "router.head.weight", "encoder.0.scale_NC"):
         assert name in by_adam
+
+
+def test_muon_takes_what_degradations_own_but_what_makes_images():
+    student = create_student("nano", shape={"own": PARTS})
+    names, (by_muon, by_adam) = parameters(
+        student, build_optimisers(student, StudentRecipe(), "tail")
+    )
+    assert sorted(by_muon + by_adam) == sorted(names.values())
+    for degradation in range(5):
+        at = f"own.{degradation}"
+        assert {f"{at}.head.weight", f"{at}.up.weight", f"{at}.middle.0.expand.weight"} <= set(
+            by_muon
+        )
+        assert {f"{at}.tail.weight", f"{at}.head.bias", f"{at}.encoder.0.scale_NC"} <= set(by_adam)
+
+
+@pytest.mark.parametrize(
+    ("trained", "kinds"), [("tail", ["AdamW"]), ("up", ["Muon"]), ("down", ["Muon", "AdamW"])]
+)
+def test_what_is_frozen_has_no_optimiser_and_none_is_left_without_any(trained, kinds):
+    student = create_student("nano", shape={"own": (trained,)})
+    for name, parameter in student.named_parameters():
+        parameter.requires_grad_(name.startswith("own."))
+    optimisers = build_optimisers(student, StudentRecipe(), "tail")
+    assert [type(optimiser).__name__ for optimiser in optimisers] == kinds
+    names, found = parameters(student, optimisers)
+    owned = {name for name in names.values() if name.startswith("own.")}
+    assert {name for each in found for name in each} == owned
 
 
 def test_of_a_teacher_muon_takes_no_depthwise_convolution_and_no_prompt():

@@ -133,6 +133,14 @@ def test_a_recipe_that_cannot_be_trained(weights, values, message):
         QatTask(QatRecipe(**{"network": "qat", "student": str(weights), **values}))
 
 
+def test_a_student_of_several_networks_is_not_trained_to_be_rounded(tmp_path):
+    path = tmp_path / "owning.safetensors"
+    save_student(Student(StudentConfig(widths=(8, 16), blocks=(1, 1, 1), own=("tail",))), path)
+    with pytest.raises(UserError, match=r"is a network for each degradation \(tail\)") as caught:
+        QatTask(QatRecipe(network="qat", student=str(path)))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "values", [{"clean": 0.0, "output": 0.0}, {"precision": "bf16"}, {"compile": "network"}]
 )

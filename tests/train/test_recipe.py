@@ -152,6 +152,29 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         read_toml("studnet-s", StudentRecipe, "train")
 
 
+OWN = 'trained = "own"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (OWN, "'shape' names as own: name some"),
+        (OWN + "shape = { own = [] }", "'shape' names as own: name some"),
+        (OWN + 'layout = "5tasks"\nshape = { own = ["tail"] }', "leave layout and distil out"),
+        (OWN + 'shape = { own = ["tail"] }\ndistil = { teacher = "m" }', "leave layout and distil"),
+        (OWN + 'shape = { own = ["router"] }', "mine.toml: shape.own"),
+    ],
+)
+def test_only_what_is_owned_can_be_trained_in_turns(read, text, message):
+    assert message in refusal(read, text)
+
+
+def test_a_part_is_owned_once(read):
+    recipe = read(OWN + 'student = "nano"\nshape = { own = ["tail", "tail"] }')
+    with pytest.raises(UserError, match=r"no student nano of this shape: own .* each once"):
+        create_task(recipe)
+
+
 def decisive(values):
     """What of a recipe decides weights, wherever files lie."""
     plain = {key: value for key, value in values.items() if key != "weights"}

@@ -42,6 +42,7 @@ class Target(ABC):
         layout: memory order of images in the file.
         swaps: the replacements that measured best here.
         accelerator: what runs the operators.
+        chooses: whether a file can choose between functions by itself, and run one of them.
         modules: modules that conversion and gates import.
         packages: distributions whose versions go into the file.
     """
@@ -51,6 +52,7 @@ class Target(ABC):
     layout: ClassVar[Layout] = "NCHW"
     swaps: ClassVar[Swaps] = Swaps()
     accelerator: ClassVar[str]
+    chooses: ClassVar[bool] = False
     modules: ClassVar[Sequence[str]]
     packages: ClassVar[Sequence[str]]
 

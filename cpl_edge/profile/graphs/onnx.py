@@ -74,7 +74,7 @@ def _run(graph: Any, weights: set[str]) -> list[list[Any]]:
 
 
 def _constants(graphs: Iterable[Any], weights: set[str]) -> dict[str, str]:
-    """Tensor -> the weights that it is made from, by operators that change no more than its form."""
+    """Tensor -> the weights that it is made from, by operators that change its form alone."""
     sources = {name: name for name in weights}
     for node in (node for graph in graphs for node in graph.node):
         if node.op_type in _FORMS:

@@ -1,11 +1,19 @@
 """An ONNX export, read and run with the raw libraries."""
 
+from itertools import pairwise
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 
+from cpl_edge.export.build import export
+from cpl_edge.export.onnx_branches import SHARED, all_graphs
+from cpl_edge.export.recipe import read_recipes
+from cpl_edge.models.student import Student, StudentConfig
+from cpl_edge.models.zoo import save_student
 from cpl_edge.runtimes import ModelInfo, open_runtime
 
 
@@ -100,3 +108,158 @@ def test_a_pinned_file_is_plain_convolutions(exported):
     outcome = exported("onnx", routing="pinned", degradation="blur")
     assert set(outcome.card["operators"]["graph"]) == {"Conv", "Relu", "Add", "DepthToSpace"}
     assert outcome.card["info"]["pinned"] == "blur"
+
+
+# A student whose degradations have convolutions of their own.
+
+OWN = ("head", "encoder", "down", "up", "decoder", "tail")
+
+
+@pytest.fixture(scope="module")
+def own_student():
+    config = StudentConfig(
+        widths=(8, 16), blocks=(1, 1, 1), degradations=("noise", "blur", "rain"), levels=2, own=OWN
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        student = Student(config)
+        with torch.no_grad():
+            for name, parameter in student.named_parameters():
+                if name.endswith(("project.weight", "shift_NC", "tail.bias", "project.bias")):
+                    parameter.normal_(0, 0.1)
+            student.router.head.weight.mul_(10)
+    return student.eval()
+
+
+@pytest.fixture(scope="module")
+def own_built(own_student, tmp_path_factory):
+    """``own_built(routing="auto")``: that build of it, made at the first call."""
+    folder, made = tmp_path_factory.mktemp("own"), {}
+    save_student(own_student, folder / "own.safetensors")
+
+    def build(**asked):
+        key = tuple(sorted(asked.items()))
+        if key not in made:
+            recipes = read_recipes("onnx", size="64x72", **asked)
+            weights = str(folder / "own.safetensors")
+            (made[key],) = export(recipes, weights, folder / "build", keep_refused=True)
+        return made[key]
+
+    return build
+
+
+def chosen(student, index, x_BCHW):
+    """Weights ``w_BSN`` of one degradation, and what the student makes of them."""
+    with torch.no_grad():
+        w_BSN = student.forced(student.logits(x_BCHW), torch.tensor([index]))
+        return w_BSN, student.restore(x_BCHW, w_BSN).numpy()
+
+
+@pytest.mark.parametrize("routing", ["auto", "split"])
+def test_each_degradation_is_restored_by_its_own(own_built, own_student, x_BCHW, routing):
+    outcome = own_built(routing=routing)
+    assert not outcome.refusals
+    runtime = open_runtime(outcome.folder / "model.onnx")
+    found = []
+    for index in range(3):
+        w_BSN, expected = chosen(own_student, index, x_BCHW)
+        found.append(runtime.run("restore", x_BCHW.numpy(), w_BSN.numpy())[0])
+        np.testing.assert_allclose(found[-1], expected, atol=1e-5)
+    assert min(np.abs(a - b).max() for a, b in pairwise(found)) > 1e-2
+    runtime.close()
+
+
+def test_forward_follows_the_router(own_built, own_student):
+    with_runtime = open_runtime(own_built(routing="auto").folder / "model.onnx")
+    names, values = set(), torch.Generator().manual_seed(3)
+    for power in (0.2, 1, 3, 8):
+        x_BCHW = torch.rand(1, 3, 64, 72, generator=values) ** power
+        with torch.no_grad():
+            w_BSN, expected = own_student.route(x_BCHW), own_student(x_BCHW).numpy()
+        names.add(int(w_BSN.argmax()) // 2)
+        (y,) = with_runtime.run("forward", x_BCHW.numpy())
+        np.testing.assert_allclose(y, expected, atol=1e-5)
+    with_runtime.close()
+    assert len(names) > 1  # else this shows nothing
+
+
+@pytest.mark.parametrize("routing", ["auto", "split"])
+def test_a_file_with_branches_describes_itself(own_built, routing):
+    outcome = own_built(routing=routing)
+    info = outcome.card["info"]
+    entries = ["forward", "route", "restore"] if routing == "auto" else ["route", "restore"]
+    assert (info["own"], info["routing"], info["entry_points"]) == (True, routing, entries)
+    assert outcome.card["entry_points"] == entries
+    model = onnx.load(outcome.folder / "model.onnx")
+    text = model.SerializeToString()
+    assert b"stack_trace" not in text and b".py" not in text
+    optional = {"auto": "w_given", "split": "w_used"}[routing]
+    assert [value.name for value in model.graph.input] == ["x", optional]
+    assert [value.name for value in model.graph.output] == ["y", "w", "logits"]
+    counted = outcome.card["operators"]["graph"]
+    assert counted["If"] == 2 and counted["DepthToSpace"] == 3 * 2
+    assert counted["Conv"] == 2 + 3 * (4 + 2 * 3)
+
+
+def test_what_degradations_share_is_stored_once(own_built, own_student):
+    model = onnx.load(own_built(routing="auto").folder / "model.onnx")
+    tensors = [tensor for graph in all_graphs(model.graph) for tensor in graph.initializer]
+    stored = sum(int(np.prod(tensor.dims)) for tensor in tensors)
+    parameters = sum(parameter.numel() for parameter in own_student.parameters())
+    assert stored < 1.1 * parameters
+    shared = [numpy_helper.to_array(t) for t in tensors if t.name.startswith(SHARED)]
+    middle = [own_student.middle[0].expand.weight, own_student.middle[0].project.weight]
+    for array, weight in zip(shared, middle, strict=True):
+        np.testing.assert_array_equal(array, weight.detach().numpy().ravel())
+
+
+@pytest.mark.parametrize("routing", ["auto", "split"])
+def test_a_graph_with_branches_can_be_cut(own_built, own_student, x_BCHW, routing):
+    model = onnx.load(own_built(routing=routing).folder / "model.onnx")
+    extractor = onnx.utils.Extractor(model)
+    route = extractor.extract_model(["x"], ["w", "logits"])
+    assert not {node.op_type for node in route.graph.node} & {"If", "ArgMax"}
+    w, _ = session_of(route).run(["w", "logits"], {"x": x_BCHW.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(w, own_student.route(x_BCHW).numpy(), atol=1e-5)
+    restore = extractor.extract_model(["x", "w_used"], ["y"])
+    restore.graph.initializer.extend(
+        tensor for tensor in model.graph.initializer if tensor.name.startswith("shared.")
+    )
+    for index in range(3):
+        w_BSN, expected = chosen(own_student, index, x_BCHW)
+        feeds = {"x": x_BCHW.numpy(), "w_used": w_BSN.numpy()}
+        np.testing.assert_allclose(session_of(restore).run(["y"], feeds)[0], expected, atol=1e-5)
+
+
+def test_each_branch_is_rounded_for_itself(own_built, tmp_path):
+    recipe = tmp_path / "rough.toml"
+    recipe.write_text(
+        'target = "onnx"\nprecision = "w8a8"\nweights = "int8"\nactivations = "int8"\n'
+        'observer = "minmax"\n[calibration]\ncrops = 2\nseed = 1\n'
+    )
+    outcome = own_built(quantize=str(recipe))
+    model = onnx.load(outcome.folder / "model.onnx")
+    scales = []
+    for graph in all_graphs(model.graph):
+        held = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        steps = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+        if graph.name.startswith("restore_"):
+            scales.append([float(np.ravel(held[node.input[1]])[0]) for node in steps])
+        else:
+            assert not steps  # the router stays in float
+    assert len(scales) == 3 and len({tuple(part) for part in scales}) == 3
+    quality = outcome.card["quality"]
+    assert set(quality) == {"noise", "blur", "rain"}
+    assert all(row["parity"] > 30 for row in quality.values())
+
+
+def test_a_build_for_one_degradation_has_no_branches(own_built, own_student, x_BCHW):
+    outcome = own_built(routing="told", degradation="blur")
+    assert not outcome.refusals
+    assert not outcome.card["info"]["own"]
+    assert "If" not in outcome.card["operators"]["graph"]
+    runtime = open_runtime(outcome.folder / "model.onnx")
+    (y,) = runtime.run("forward", x_BCHW.numpy())
+    np.testing.assert_allclose(y, chosen(own_student, 1, x_BCHW)[1], atol=1e-4)
+    runtime.close()
