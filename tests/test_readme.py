@@ -45,6 +45,9 @@ def test_results_are_of_the_shipped_student():
     assert f"{card['macs_256x256'] / 1e9:.2f} GMAC" in readme
 
 
+PLAIN, EACH = ("nano", "s", "m"), ("nano-each", "s-each")
+"""Students whose degradations share all convolutions, and those that have their own."""
+
 STUDENT = re.compile(
     r"\| `([\w-]+)` \| ([\d,]+) \| ([\d.]+) \| ([\d./ ]+) \| ([\d.]+) "
     r"\| ([-+\d./ ]+) \| ([\d.]+) \| ([\d.]+) \|"
@@ -67,7 +70,7 @@ def card(name):
 
 def test_every_shipped_student_has_a_line():
     shipped = {path.stem for path in (ROOT / "weights").glob("*.safetensors")}
-    assert {row[0] for row in students()} == shipped == {"nano", "s", "m"}
+    assert {row[0] for row in students()} == shipped == {*PLAIN, *EACH}
 
 
 @pytest.mark.parametrize("row", students(), ids=lambda row: row[0])
@@ -118,8 +121,58 @@ BUILD = re.compile(r"\| ([^|]+) \| [\d.]+ MB \| [^|]+ \| ([\d.]+) \| ([\d.]+) \|
 
 
 def latency_run(readme):
+    """The run of the tables of builds; that of the table of ``EACH`` stands in its own section."""
+    readme = readme.replace(each_section(readme), "")
     (file,) = set(re.findall(r"benchmarks/results/(latency-[\w-]+\.json)", readme))
     return json.loads((RESULTS / file).read_text("utf-8"))
+
+
+def each_section(readme):
+    start = readme.index("### Convolutions of its own")
+    return readme[start : readme.index("\n#", start + 1)]
+
+
+TIMED_EACH = re.compile(
+    r"\| `([\w-]+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) MB \| ([\d.]+) MB "
+    r"\| ([\d. /]+) \| ([\d. /]+) \|\n"
+)
+
+
+def test_students_with_convolutions_of_their_own_are_as_fast_and_good_as_is_said():
+    section = each_section((ROOT / "README.md").read_text("utf-8"))
+    (file,) = set(re.findall(r"benchmarks/results/(latency-[\w-]+\.json)", section))
+    run = json.loads((RESULTS / file).read_text("utf-8"))
+    p50 = {
+        (row["student"], row["precision"]): row["p50_ms"]
+        for row in run["rows"]
+        if row["threads"] == 1 and row["target"] == "litert"
+    }
+    shown = TIMED_EACH.findall(section)
+    assert [row[0] for row in shown] == ["nano", "nano-each", "s", "s-each", "m"]
+    for name, *figures in shown:
+        routing = "split" if name in EACH else "auto"
+        after = {}
+        for suite in ("cbsd68", "rain100l", "synthetic"):
+            file = f"{name}-litert-dynamic-{routing}-{suite}.json"
+            result = json.loads((RESULTS / file).read_text("utf-8"))
+            assert result["model"]["digest"] == card(name)["digest"]
+            after |= {row["label"]: f"{row['psnr_after']:.2f}" for row in result["summary"]}
+        sizes = [(ROOT / f"weights/{name}{e}.tflite").stat().st_size for e in ("", "-dynamic")]
+        assert figures == [
+            f"{p50[name, 'fp32']:.1f}",
+            f"{p50[name, 'dynamic']:.1f}",
+            *(f"{size / 1e6:.2f}" for size in sizes),
+            " / ".join(after[f"noise {sigma}"] for sigma in (15, 25, 50)),
+            " / ".join(
+                after[label]
+                for label in (
+                    "Rain100L",
+                    "synthetic blur",
+                    "synthetic haze",
+                    "synthetic lowlight",
+                )
+            ),
+        ], name
 
 
 def test_times_are_those_of_the_run_that_is_named():

@@ -70,4 +70,5 @@ def test_every_student_comes_as_fp32_and_as_int8(student, ending):
     runtime.close()
     assert (info.student, info.digest) == (student, card["digest"])
     assert info.precision == (ending.removeprefix("-") or "fp32")
-    assert info.routing == "auto"
+    assert info.routing == ("split" if info.own else "auto")
+    assert info.own == bool(card["config"].get("own"))

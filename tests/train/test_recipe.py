@@ -191,7 +191,13 @@ def kept(old, new):
 
 @pytest.mark.parametrize(
     ("student", "recipe"),
-    [("nano", "student-nano-taught"), ("s", "student-s-beside"), ("m", "student-m")],
+    [
+        ("nano", "student-nano-taught"),
+        ("s", "student-s-beside"),
+        ("m", "student-m"),
+        ("nano-each", "student-nano-each"),
+        ("s-each", "student-s-each"),
+    ],
 )
 def test_a_shipped_student_is_of_the_shipped_recipe(student, recipe):
     card = json.loads((ROOT / f"weights/{student}.json").read_text("utf-8"))

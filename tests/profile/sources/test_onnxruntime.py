@@ -2,12 +2,14 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 
 from cpl_edge.errors import UserError
-from cpl_edge.profile.model import Model
+from cpl_edge.profile.model import Model, load_model
 from cpl_edge.profile.sources.onnxruntime import measure, parse, recognise
+from cpl_edge.runtimes.info import KEY, restorer
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +91,43 @@ def test_measured_here(golden_model, entry):
     timed = [row for row in profile.rows if row.microseconds is not None]
     assert len(timed) > 50 and {row.entry for row in timed} == {entry}
     assert "unknown" not in {row.module for row in timed}
+
+
+@pytest.fixture(scope="module")
+def own_model(golden, golden_model, tmp_path_factory):
+    """The golden file as one whose degradations have convolutions of their own: a branch each."""
+    onnx = pytest.importorskip("onnx")
+    from cpl_edge.export.onnx_branches import join_branches
+
+    info = replace(golden_model(".onnx").info, own=True)
+    cut = onnx.utils.Extractor(onnx.load(golden / "model.onnx")).extract_model
+    restore, names = cut(["x", "w_used"], ["y"]), [restorer(name) for name in info.degradations]
+    del restore.graph.value_info[:]  # the extractor lists the inputs there once more
+    routing = cut(["x", "w_given"], ["w", "logits", "w_used"])
+    model = join_branches(routing, dict.fromkeys(names, restore), "w_used")
+    del model.graph.output[3:]  # w_used, which is no output of a file
+    onnx.helper.set_model_props(model, {KEY: info.to_json()})
+    onnx.save(model, path := tmp_path_factory.mktemp("own") / "own.onnx")
+    return load_model(path)
+
+
+def test_a_call_of_a_file_with_branches_has_the_work_of_one(own_model):
+    (graph,) = own_model.graphs.values()
+    weighted = [node for node in graph.nodes if node.kind != "other"]
+    modules = [node.module for node in weighted]
+    assert len(modules) == len(set(modules)) and "unknown" not in modules
+    expand = [node for node in weighted if node.module == "middle.0.expand"]
+    assert [node.macs for node in expand] == [8 * 8 * 9 * 16 * 18]  # what branches share, too
+
+
+@pytest.mark.parametrize("entry", ["forward", "restore", "restore_blur", "restore_rain", "route"])
+def test_the_branch_that_runs_is_measured(own_model, entry):
+    profile = measure(own_model, entry, threads=1, runs=2)
+    timed = [row for row in profile.rows if row.microseconds is not None]
+    assert "If" not in {row.operator for row in timed}  # it has all the others in it
+    assert "unknown" not in {row.module for row in timed}
+    assert sum(row.macs or 0 for row in timed) == profile.calls[0].macs
+    branches = {row.name.split(".")[0] for row in timed if row.name.startswith("restore_")}
+    assert len(branches) == 1
+    if entry.startswith("restore_"):
+        assert branches == {entry}
