@@ -102,11 +102,11 @@ def _chain(parts: Mapping[str, onnx.GraphProto], y: onnx.ValueInfoProto) -> onnx
         image = type(y)()
         image.CopyFrom(y)
         image.name = place + y.name
-        number = numpy_helper.from_array(np.array(index, np.int64), f"{name}.number")
+        number = numpy_helper.from_array(np.array(index, np.int64), f"number_{name}")
         choice = {"then_branch": parts[name], "else_branch": rest}
         nodes = [
-            helper.make_node("Equal", ["chosen", number.name], [f"{name}.chosen"], f"{name}.chosen"),
-            helper.make_node("If", [f"{name}.chosen"], [image.name], f"{name}.if", **choice),
+            helper.make_node("Equal", ["chosen", number.name], [f"is_{name}"], f"is_{name}"),
+            helper.make_node("If", [f"is_{name}"], [image.name], f"if_{name}", **choice),
         ]
         rest = helper.make_graph(nodes, f"{place}branches", [], [image], [number])
     return rest

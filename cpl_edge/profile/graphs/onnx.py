@@ -59,15 +59,18 @@ def _inside(nodes: Iterable[Any]) -> list[Any]:
 def _run(graph: Any, weights: set[str]) -> list[list[Any]]:
     """What one call runs, in order: each operator, and those of other branches in its place.
 
-    Branches of other operators than the first one's are left out. So are weights that are brought
-    into shape, which a runtime does when it opens the file.
+    Branches of other operators than the first one's are left out. So are conditions, and weights
+    that are brought into shape, which a runtime does when it opens the file.
     """
+    conditions = {node.input[0] for node in graph.node if _inside([node])}
     places: list[list[Any]] = []
     for node in graph.node:
         if branches := [_run(part, weights) for part in _inside([node])]:
             kinds = [[place[0].op_type for place in branch] for branch in branches]
             alike = [b for b, kind in zip(branches, kinds, strict=True) if kind == kinds[0]]
             places += [[n for place in group for n in place] for group in zip(*alike, strict=True)]
+        elif node.output[0] in conditions:
+            continue
         elif node.op_type != "Reshape" or node.input[0] not in weights:
             places.append([node])
     return places
