@@ -77,14 +77,18 @@ def _decide(graph: onnx.GraphProto, weights: str, count: int) -> None:
         "chosen.axis": np.array([1], np.int64),
     }
     graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())
-    steps: list[tuple[str, list[str], str, dict[str, int]]] = [
-        ("Reshape", [weights, "chosen.shape"], "chosen.levels", {}),
-        ("ReduceSum", ["chosen.levels", "chosen.axis"], "chosen.shares", {"keepdims": 0}),
-        ("ArgMax", ["chosen.shares"], "chosen", {"axis": 0, "keepdims": 0}),
-    ]
     graph.node.extend(
-        helper.make_node(operator, inputs, [output], output, **attributes)
-        for operator, inputs, output, attributes in steps
+        [
+            helper.make_node("Reshape", [weights, "chosen.shape"], ["chosen.levels"], "levels"),
+            helper.make_node(
+                "ReduceSum",
+                ["chosen.levels", "chosen.axis"],
+                ["chosen.shares"],
+                "shares",
+                keepdims=0,
+            ),
+            helper.make_node("ArgMax", ["chosen.shares"], ["chosen"], "chosen", axis=0, keepdims=0),
+        ]
     )
 
 

@@ -1,5 +1,6 @@
 """An ONNX export, read and run with the raw libraries."""
 
+from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
@@ -9,11 +10,8 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from cpl_edge.export.build import export
+from cpl_edge.export.crops import make_crops
 from cpl_edge.export.onnx_branches import SHARED, all_graphs
-from cpl_edge.export.recipe import read_recipes
-from cpl_edge.models.student import Student, StudentConfig
-from cpl_edge.models.zoo import save_student
 from cpl_edge.runtimes import ModelInfo, open_runtime
 
 
@@ -112,133 +110,97 @@ def test_a_pinned_file_is_plain_convolutions(exported):
 
 # A student whose degradations have convolutions of their own.
 
-OWN = ("head", "encoder", "down", "up", "decoder", "tail")
+
+@pytest.fixture(scope="module", params=["auto", "split"])
+def own(request, exported_each):
+    return exported_each("onnx", routing=request.param)
 
 
-@pytest.fixture(scope="module")
-def own_student():
-    config = StudentConfig(
-        widths=(8, 16), blocks=(1, 1, 1), degradations=("noise", "blur", "rain"), levels=2, own=OWN
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        student = Student(config)
-        with torch.no_grad():
-            for name, parameter in student.named_parameters():
-                if name.endswith(("project.weight", "shift_NC", "tail.bias", "project.bias")):
-                    parameter.normal_(0, 0.1)
-            student.router.head.weight.mul_(10)
-    return student.eval()
-
-
-@pytest.fixture(scope="module")
-def own_built(own_student, tmp_path_factory):
-    """``own_built(routing="auto")``: that build of it, made at the first call."""
-    folder, made = tmp_path_factory.mktemp("own"), {}
-    save_student(own_student, folder / "own.safetensors")
-
-    def build(**asked):
-        key = tuple(sorted(asked.items()))
-        if key not in made:
-            recipes = read_recipes("onnx", size="64x72", **asked)
-            weights = str(folder / "own.safetensors")
-            (made[key],) = export(recipes, weights, folder / "build", keep_refused=True)
-        return made[key]
-
-    return build
-
-
-def chosen(student, index, x_BCHW):
+def selected(owning, index, x_BCHW):
     """Weights ``w_BSN`` of one degradation, and what the student makes of them."""
     with torch.no_grad():
-        w_BSN = student.forced(student.logits(x_BCHW), torch.tensor([index]))
-        return w_BSN, student.restore(x_BCHW, w_BSN).numpy()
+        w_BSN = owning.forced(owning.logits(x_BCHW), torch.tensor([index]))
+        return w_BSN, owning.restore(x_BCHW, w_BSN).numpy()
 
 
-@pytest.mark.parametrize("routing", ["auto", "split"])
-def test_each_degradation_is_restored_by_its_own(own_built, own_student, x_BCHW, routing):
-    outcome = own_built(routing=routing)
-    assert not outcome.refusals
-    runtime = open_runtime(outcome.folder / "model.onnx")
+def test_each_degradation_is_restored_by_its_own(own, owning, x_BCHW):
+    assert not own.refusals
     found = []
-    for index in range(3):
-        w_BSN, expected = chosen(own_student, index, x_BCHW)
-        found.append(runtime.run("restore", x_BCHW.numpy(), w_BSN.numpy())[0])
-        np.testing.assert_allclose(found[-1], expected, atol=1e-5)
-    assert min(np.abs(a - b).max() for a, b in pairwise(found)) > 1e-2
-    runtime.close()
-
-
-def test_forward_follows_the_router(own_built, own_student):
-    with_runtime = open_runtime(own_built(routing="auto").folder / "model.onnx")
-    names, values = set(), torch.Generator().manual_seed(3)
-    for power in (0.2, 1, 3, 8):
-        x_BCHW = torch.rand(1, 3, 64, 72, generator=values) ** power
+    with closing(open_runtime(own.folder / "model.onnx")) as runtime:
+        for index in range(3):
+            w_BSN, expected = selected(owning, index, x_BCHW)
+            found.append(runtime.run("restore", x_BCHW.numpy(), w_BSN.numpy())[0])
+            np.testing.assert_allclose(found[-1], expected, atol=1e-5)
+        assert min(np.abs(a - b).max() for a, b in pairwise(found)) > 1e-2
+        mixed_N = torch.tensor([0.4, 0, 0, 0.2, 0.1, 0.2, 0, 0, 0.1])  # the second has most
         with torch.no_grad():
-            w_BSN, expected = own_student.route(x_BCHW), own_student(x_BCHW).numpy()
-        names.add(int(w_BSN.argmax()) // 2)
-        (y,) = with_runtime.run("forward", x_BCHW.numpy())
+            expected = owning.restore(x_BCHW, mixed_N[None, None]).numpy()
+        (y,) = runtime.run("restore", x_BCHW.numpy(), mixed_N[None, None].numpy())
         np.testing.assert_allclose(y, expected, atol=1e-5)
-    with_runtime.close()
-    assert len(names) > 1  # else this shows nothing
 
 
-@pytest.mark.parametrize("routing", ["auto", "split"])
-def test_a_file_with_branches_describes_itself(own_built, routing):
-    outcome = own_built(routing=routing)
-    info = outcome.card["info"]
-    entries = ["forward", "route", "restore"] if routing == "auto" else ["route", "restore"]
-    assert (info["own"], info["routing"], info["entry_points"]) == (True, routing, entries)
-    assert outcome.card["entry_points"] == entries
-    model = onnx.load(outcome.folder / "model.onnx")
+def test_forward_follows_the_router(exported_each, owning):
+    crops = make_crops(owning.config.degradations, (64, 72))
+    names = set()
+    with closing(open_runtime(exported_each("onnx", routing="auto").folder / "model.onnx")) as file:
+        for crop in crops:
+            with torch.no_grad():
+                w_BSN, expected = owning.route(crop.x_BCHW), owning(crop.x_BCHW).numpy()
+            names.add(int(w_BSN.argmax()) // 3)
+            (y,) = file.run("forward", crop.x_BCHW.numpy())
+            np.testing.assert_allclose(y, expected, atol=1e-5)
+    assert names == {0, 1, 2}  # else this shows less
+
+
+def test_a_file_with_branches_describes_itself(own):
+    info = own.card["info"]
+    auto = info["routing"] == "auto"
+    entries = ["forward", "route", "restore"] if auto else ["route", "restore"]
+    assert info["own"] and info["entry_points"] == own.card["entry_points"] == entries
+    model = onnx.load(own.folder / "model.onnx")
     text = model.SerializeToString()
     assert b"stack_trace" not in text and b".py" not in text
-    optional = {"auto": "w_given", "split": "w_used"}[routing]
-    assert [value.name for value in model.graph.input] == ["x", optional]
+    assert [value.name for value in model.graph.input] == ["x", "w_given" if auto else "w_used"]
     assert [value.name for value in model.graph.output] == ["y", "w", "logits"]
-    counted = outcome.card["operators"]["graph"]
+    counted = own.card["operators"]["graph"]
     assert counted["If"] == 2 and counted["DepthToSpace"] == 3 * 2
     assert counted["Conv"] == 2 + 3 * (4 + 2 * 3)
 
 
-def test_what_degradations_share_is_stored_once(own_built, own_student):
-    model = onnx.load(own_built(routing="auto").folder / "model.onnx")
+def test_what_degradations_share_is_stored_once(own, owning):
+    model = onnx.load(own.folder / "model.onnx")
     tensors = [tensor for graph in all_graphs(model.graph) for tensor in graph.initializer]
     stored = sum(int(np.prod(tensor.dims)) for tensor in tensors)
-    parameters = sum(parameter.numel() for parameter in own_student.parameters())
-    assert stored < 1.1 * parameters
-    shared = [numpy_helper.to_array(t) for t in tensors if t.name.startswith(SHARED)]
-    middle = [own_student.middle[0].expand.weight, own_student.middle[0].project.weight]
-    for array, weight in zip(shared, middle, strict=True):
-        np.testing.assert_array_equal(array, weight.detach().numpy().ravel())
+    parameters = sum(parameter.numel() for parameter in owning.parameters())
+    assert stored < 1.2 * parameters
+    shared = [t for t in tensors if t.name.startswith(SHARED)]
+    assert len(shared) == 1 + 2 + 1 + 2  # down, middle, up, decoder
+    (down,) = (t for t in shared if t.name.endswith("down.weight"))
+    expected = owning.down.weight.detach().numpy().ravel()
+    np.testing.assert_array_equal(numpy_helper.to_array(down), expected)
 
 
-@pytest.mark.parametrize("routing", ["auto", "split"])
-def test_a_graph_with_branches_can_be_cut(own_built, own_student, x_BCHW, routing):
-    model = onnx.load(own_built(routing=routing).folder / "model.onnx")
+def test_a_graph_with_branches_can_be_cut(own, owning, x_BCHW):
+    model = onnx.load(own.folder / "model.onnx")
     extractor = onnx.utils.Extractor(model)
     route = extractor.extract_model(["x"], ["w", "logits"])
     assert not {node.op_type for node in route.graph.node} & {"If", "ArgMax"}
     w, _ = session_of(route).run(["w", "logits"], {"x": x_BCHW.numpy()})
     with torch.no_grad():
-        np.testing.assert_allclose(w, own_student.route(x_BCHW).numpy(), atol=1e-5)
+        np.testing.assert_allclose(w, owning.route(x_BCHW).numpy(), atol=1e-5)
     restore = extractor.extract_model(["x", "w_used"], ["y"])
     restore.graph.initializer.extend(
         tensor for tensor in model.graph.initializer if tensor.name.startswith("shared.")
     )
+    session = session_of(restore)
     for index in range(3):
-        w_BSN, expected = chosen(own_student, index, x_BCHW)
-        feeds = {"x": x_BCHW.numpy(), "w_used": w_BSN.numpy()}
-        np.testing.assert_allclose(session_of(restore).run(["y"], feeds)[0], expected, atol=1e-5)
+        w_BSN, expected = selected(owning, index, x_BCHW)
+        (y,) = session.run(["y"], {"x": x_BCHW.numpy(), "w_used": w_BSN.numpy()})
+        np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
-def test_each_branch_is_rounded_for_itself(own_built, tmp_path):
-    recipe = tmp_path / "rough.toml"
-    recipe.write_text(
-        'target = "onnx"\nprecision = "w8a8"\nweights = "int8"\nactivations = "int8"\n'
-        'observer = "minmax"\n[calibration]\ncrops = 2\nseed = 1\n'
-    )
-    outcome = own_built(quantize=str(recipe))
+def test_each_branch_is_rounded_for_itself(exported_each):
+    outcome = exported_each("onnx", "w8a8")
     model = onnx.load(outcome.folder / "model.onnx")
     scales = []
     for graph in all_graphs(model.graph):
@@ -248,18 +210,17 @@ def test_each_branch_is_rounded_for_itself(own_built, tmp_path):
             scales.append([float(np.ravel(held[node.input[1]])[0]) for node in steps])
         else:
             assert not steps  # the router stays in float
-    assert len(scales) == 3 and len({tuple(part) for part in scales}) == 3
+    assert len({tuple(part) for part in scales}) == 3
     quality = outcome.card["quality"]
-    assert set(quality) == {"noise", "blur", "rain"}
+    assert set(quality) == {"haze", "noise", "blur"}
     assert all(row["parity"] > 30 for row in quality.values())
 
 
-def test_a_build_for_one_degradation_has_no_branches(own_built, own_student, x_BCHW):
-    outcome = own_built(routing="told", degradation="blur")
+def test_a_build_for_one_degradation_has_no_branches(exported_each, owning, x_BCHW):
+    outcome = exported_each("onnx", routing="told", degradation="blur")
     assert not outcome.refusals
     assert not outcome.card["info"]["own"]
     assert "If" not in outcome.card["operators"]["graph"]
-    runtime = open_runtime(outcome.folder / "model.onnx")
-    (y,) = runtime.run("forward", x_BCHW.numpy())
-    np.testing.assert_allclose(y, chosen(own_student, 1, x_BCHW)[1], atol=1e-4)
-    runtime.close()
+    with closing(open_runtime(outcome.folder / "model.onnx")) as runtime:
+        (y,) = runtime.run("forward", x_BCHW.numpy())
+    np.testing.assert_allclose(y, selected(owning, 2, x_BCHW)[1], atol=1e-4)
