@@ -56,7 +56,8 @@ class ModelInfo:
         channels: order of the three channels.
         range: smallest and largest value of an input image.
         own: whether each degradation has convolutions of its own: the entry point ``restore`` is
-            then D functions, ``restore_noise`` and so on, of which the prompt weights choose one.
+            then D functions, ``restore_noise`` and so on, of which the prompt weights choose one
+            (an ONNX file chooses by itself).
     """
 
     student: str
