@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from cpl_edge.models.zoo import load_student
+from cpl_edge.models.zoo import load_shared
 from cpl_edge.quantize.calibration import make_calibration
 from cpl_edge.quantize.checkpoint import read_quantized
 from cpl_edge.quantize.figures import Judge
@@ -67,7 +67,7 @@ def look(name: str, recipe: QuantizeRecipe, size: tuple[int, int], data: Path | 
     Raises:
         UserError: no such student, or nothing to calibrate on.
     """
-    student = load_student(name)
+    student = load_shared(name)
     folded, how = prepare(student, recipe, size, data, stored=read_quantized(name))
     judged = make_calibration(JUDGED, student.config.degradations, size, data, judging=True)
     judge = Judge(student, judged)

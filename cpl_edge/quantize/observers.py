@@ -9,7 +9,7 @@ from rich.console import Console
 
 from cpl_edge.cli import track
 from cpl_edge.errors import UserError
-from cpl_edge.models.zoo import load_student
+from cpl_edge.models.zoo import load_shared
 from cpl_edge.quantize.calibration import make_calibration
 from cpl_edge.quantize.figures import Judge, Losses, losses_table
 from cpl_edge.quantize.preparation import prepare
@@ -40,7 +40,7 @@ def compare(
     """
     if not recipe.calibrates:
         raise UserError(f"{recipe.target} {recipe.precision} has no ranges that observers find")
-    student = load_student(name)
+    student = load_shared(name)
     known = student.config.degradations
     judge = Judge(student, make_calibration(JUDGED, known, size, judges or data, judging=True))
     bits = 16 if recipe.activations == "int16" else 8

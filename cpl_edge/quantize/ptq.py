@@ -9,7 +9,7 @@ from rich.console import Console
 
 from cpl_edge.cli import write_json
 from cpl_edge.errors import UserError
-from cpl_edge.models.zoo import load_student, student_path
+from cpl_edge.models.zoo import load_shared, load_student, student_path
 from cpl_edge.quantize.calibration import make_calibration
 from cpl_edge.quantize.checkpoint import Quantized, digest, read_quantized, save_quantized
 from cpl_edge.quantize.figures import Judge, Losses, losses_table
@@ -47,7 +47,7 @@ def quantize(
         )
     if read_quantized(name) is not None:
         raise UserError(f"{name} is quantised already: give the student that it was made from")
-    student = load_student(name)
+    student = load_shared(name)
     # `one_sided` is a rewrite in other modules: an export repeats it on the stored weights.
     folded, how = prepare(student, recipe, size, data)
     stored = folded

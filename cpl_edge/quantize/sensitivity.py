@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cpl_edge.cli import track
-from cpl_edge.models.zoo import load_student
+from cpl_edge.models.zoo import load_shared
 from cpl_edge.quantize.calibration import make_calibration
 from cpl_edge.quantize.figures import Judge
 from cpl_edge.quantize.preparation import prepare
@@ -66,7 +66,7 @@ def analyse(
     Raises:
         UserError: no such student, or nothing to calibrate on.
     """
-    student = load_student(name)
+    student = load_shared(name)
     recipe = recipe.model_copy(update={"keep_float": ()})
     folded, how = prepare(student, recipe, size, data)
     known = student.config.degradations

@@ -51,6 +51,10 @@ def test_calibrating_needs_photos(tmp_path, capsys):
         (["--analyse", "--recipe", "litert-w8a9"], "did you mean 'litert-w8a8'?"),
         (["--analyse", "--recipe", "missing.toml"], "missing.toml does not exist"),
         (["--analyse", "--student", "missing.safetensors"], "does not exist"),
+        (["--analyse", "--student", "nano-each"], "nano-each is a network for each degradation"),
+        (["--sqnr", "--student", "nano-each"], "nano-each is a network for each degradation"),
+        (["--observers", "--student", "nano-each"], "nano-each is a network for each degradation"),
+        (["-o", "new", "--student", "nano-each"], "nano-each is a network for each degradation"),
     ],
 )
 def test_a_mistake_exits_2_with_one_line(words, message, capsys):
