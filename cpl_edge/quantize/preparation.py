@@ -76,7 +76,7 @@ def prepare(
         stored: of the student's file; it decides ranges, and what stays in float.
         sent: whether its router decides what is sent to it, for that degradation: then weights are
             also fitted to what the router may mistake for it. Fixed ranges are not, which such
-            crops widen: student s-each lost 10 dB of noise.
+            crops widen: student s-each lost 10 dB of noise (a trial).
 
     Returns:
         A student of the same function, but for weights that are rounded already and biases that

@@ -24,8 +24,8 @@ by default) leave what is inside it to the CPU.
 
 Where each degradation has convolutions of its own there is no other way: such a graph has the same
 inputs and outputs, and ``y`` comes out of a chain of ``If``, with a branch for each degradation
-(`cpl_edge.export.onnx_branches`). One of them runs: s-each takes the 42.0 ms of s (restore, CPU
-time, on another machine than below).
+(`cpl_edge.export.onnx_branches`). One of them runs: in a trial without a committed result s-each
+took the 42.0 ms of s (restore, CPU time, on another machine than below).
 
 Measured (student s, 256x256, 1 thread, CPU ms): plain 18.7, image convolutions folded 18.2,
 up-convolution transposed as well 17.5. Folded image convolutions also avoid an exporter bug, see
