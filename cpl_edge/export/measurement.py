@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Row:
         build_db: PSNR of the build's output against the clean crop, the worse entry point.
         selected: the degradation that build and student select; equal where nothing is routed.
         problem: outputs of a wrong shape or type, or not finite; empty if in order.
+        told: restored by the function of the crop's degradation, which no router selected for it.
     """
 
     photo: str
@@ -61,6 +62,7 @@ class Row:
     build_db: float
     selected: tuple[int, int]
     problem: str
+    told: bool = False
 
     @property
     def drop(self) -> float:
@@ -120,6 +122,9 @@ def measure(
 ) -> Measurement:
     """Run every entry point of a model file on every crop, and the student beside it.
 
+    Where each degradation has convolutions of its own, crops that the router sends elsewhere are
+    also restored by their degradation's function, so that no function is left out by a mistake.
+
     Args:
         path: the model file.
         student: the fp32 student, not pinned.
@@ -131,14 +136,26 @@ def measure(
     load_ms = (time.perf_counter() - start) * 1e3
     try:
         times: dict[str, list[float]] = {name: [] for name in runtime.info.entry_points}
-        rows = [
-            _compare(crop, reference(student, crop.x_BCHW, pinned_N), runtime, student, times)
-            for crop in crops
-        ]
+        rows = []
+        for crop in crops:
+            expected = reference(student, crop.x_BCHW, pinned_N)
+            rows.append(_compare(crop, expected, runtime, student, times))
+            known = student.config.degradations
+            if runtime.info.own and crop.degradation != known[_top(expected.w_BSN, student)]:
+                rows.append(_told(crop, runtime, student, times))
     finally:
         runtime.close()
     latency = {name: statistics.median(values) for name, values in times.items() if values}
     return Measurement(runtime.info, rows, load_ms, latency)
+
+
+def _told(crop: Crop, runtime: Runtime, student: Student, times: dict[str, list[float]]) -> Row:
+    """A crop restored with the prompts and the function of what was done to it."""
+    index = student.config.degradations.index(crop.degradation)
+    with torch.inference_mode():
+        w_BSN = student.forced(student.logits(crop.x_BCHW), torch.tensor([index]))
+    expected = reference(student, crop.x_BCHW, w_BSN[0, 0])
+    return replace(_compare(crop, expected, runtime, student, times, ("restore",)), told=True)
 
 
 def _compare(
@@ -147,6 +164,7 @@ def _compare(
     runtime: Runtime,
     student: Student,
     times: dict[str, list[float]],
+    entries: tuple[str, ...] | None = None,
 ) -> Row:
     x_BCHW: FloatArray = crop.x_BCHW.numpy()
     clean_BCHW: FloatArray = crop.clean_BCHW.numpy()
@@ -159,7 +177,7 @@ def _compare(
     max_abs, restored = 0.0, []
     selected = _top(expected.w_BSN, student)
     found = selected
-    for name in runtime.info.entry_points:
+    for name in entries or runtime.info.entry_points:
         inputs, wanted = calls[name]
         start = time.perf_counter()
         try:

@@ -39,8 +39,9 @@ def grow(small: Student, large: Student) -> None:
     }
     if replace(theirs, **freely) != ours:
         raise ValueError("they differ in more than widths, blocks, own parts and the router's size")
-    if not set(ours.own) <= set(theirs.own):
-        raise ValueError(f"own parts {', '.join(ours.own)} cannot be shared again")
+    for d, name in enumerate(ours.degradations):
+        if lost := sorted(ours.owned(d) & set(theirs.units) - theirs.owned(d)):
+            raise ValueError(f"what {name} owns, {', '.join(lost)}, cannot be shared again")
     pairs = zip((*ours.widths, *ours.blocks), (*theirs.widths, *theirs.blocks), strict=True)
     if any(a > b for a, b in pairs):
         raise ValueError(

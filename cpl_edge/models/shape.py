@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -9,8 +10,9 @@ DEGRADATIONS = ("noise", "blur", "rain", "haze", "lowlight")
 Prompt = Literal["levels", "sparse", "soft", "none"]
 Statistics = Literal["moments", "mean"]
 Part = Literal["encoder", "middle", "decoder"]
-Owned = Literal["head", "encoder", "down", "middle", "up", "decoder", "tail"]
-PARTS: tuple[Owned, ...] = get_args(Owned)
+Convolution = Literal["head", "encoder", "down", "middle", "up", "decoder", "tail"]
+PARTS: tuple[Convolution, ...] = get_args(Convolution)
+Own = tuple[str, ...] | Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,9 @@ class StudentConfig:
         prompted: parts whose blocks have prompts.
         rank: of what a selected prompt adds to a block's first convolution beside scale and shift.
         own: parts whose convolutions each degradation has for itself, selected with its prompts:
-            a photo is restored by one of D sets of them, which costs no time, only space.
+            a photo is restored by one of D sets of them, which costs no time, only space. Names of
+            parts, or of single blocks, ``middle.1``; a mapping says it for each degradation, and
+            those that own no such part share one.
     """
 
     widths: tuple[int, int] = (32, 64)
@@ -44,7 +48,7 @@ class StudentConfig:
     router: Statistics = "moments"
     prompted: tuple[Part, ...] = get_args(Part)
     rank: int = 0
-    own: tuple[Owned, ...] = ()
+    own: Own = ()
 
     def __post_init__(self) -> None:
         if len(self.degradations) < 2 or len(set(self.degradations)) != len(self.degradations):
@@ -61,12 +65,56 @@ class StudentConfig:
                 raise ValueError(f"{name} {value!r}: choose from {', '.join(get_args(allowed))}")
         if set(self.prompted) - set(get_args(Part)):
             raise ValueError(f"prompted {self.prompted}: choose from {', '.join(get_args(Part))}")
-        if set(self.own) - set(PARTS) or len(set(self.own)) != len(self.own):
-            raise ValueError(f"own {self.own}: choose from {', '.join(PARTS)}, each once")
+        self._check_own()
         if self.own and (self.prompt != "levels" or self.rank):
             raise ValueError(
                 'own weights are selected with a degradation: prompt = "levels", rank = 0'
             )
+
+    def _check_own(self) -> None:
+        owners = self.own if isinstance(self.own, Mapping) else {self.degradations[0]: self.own}
+        if set(owners) - set(self.degradations):
+            raise ValueError(f"own {dict(owners)}: choose from {', '.join(self.degradations)}")
+        if self.own and not any(owners.values()):
+            raise ValueError("own names degradations and no part: name some, or leave it out")
+        for names in owners.values():
+            units = [unit for name in names for unit in self.units_of(name)]
+            if len(set(units)) != len(units):
+                raise ValueError(f"own {names}: each part or block once")
+
+    def units_of(self, name: str) -> tuple[str, ...]:
+        """Which of :attr:`units` make up a part; of a block, itself.
+
+        Raises:
+            ValueError: there is no such part or block.
+        """
+        units = tuple(unit for unit in self.units if name in (unit, unit.split(".")[0]))
+        if not units and name not in PARTS:
+            raise ValueError(
+                f"own {name!r}: choose from {', '.join(PARTS)}, or one of their blocks, as middle.1"
+            )
+        return units
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Names of the convolutions and blocks that an image passes, as ``middle.1``, in order."""
+        return tuple(
+            f"{part}.{i}" if part in self.counts else part
+            for part in PARTS
+            for i in range(self.counts.get(part, 1))
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Blocks of the parts that have some."""
+        return dict(zip(("encoder", "middle", "decoder"), self.blocks, strict=True))
+
+    def owned(self, degradation: int) -> frozenset[str]:
+        """Which of :attr:`units` a degradation, given by its index, has for itself."""
+        names = self.own
+        if isinstance(names, Mapping):
+            names = names.get(self.degradations[degradation], ())
+        return frozenset(unit for name in names for unit in self.units_of(name))
 
     @property
     def prompts(self) -> int:
@@ -93,7 +141,11 @@ class StudentConfig:
         known = {f.name for f in fields(cls)}
         if unknown := set(values) - known:
             raise ValueError(f"unknown student settings {sorted(unknown)}; known: {sorted(known)}")
-        plain: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
+        plain: dict[str, Any] = {k: _tuples(v) for k, v in values.items()}
         return cls(**plain)
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value

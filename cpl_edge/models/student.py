@@ -12,7 +12,7 @@ the selection can also say *how strong* the degradation is. docs/search.md tells
 choices are compared with others. The other settings of ``prompt``, ``router`` and ``rank`` are
 there for that: they can be trained, but not exported.
 
-With ``own`` parts each degradation also selects the convolutions of those parts. A photo has one
+With ``own`` parts a degradation also selects the convolutions of those parts. A photo has one
 degradation selected for it, so that is a choice between networks of one size: it costs space and no
 time, and what one degradation learns there no other has to bear. :meth:`Student.of` is one of them.
 
@@ -22,15 +22,17 @@ S routed sites (one router serves every block, so S = 1), L = D + N router outpu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cpl_edge.models.prompted import PinnedBlock, PlainBlock, PromptedBlock, bias_of
-from cpl_edge.models.shape import DEGRADATIONS, PARTS, Statistics, StudentConfig
+from cpl_edge.models.parts import add_parts
+from cpl_edge.models.prompted import PinnedBlock, PlainBlock, PromptedBlock
+from cpl_edge.models.router import StatisticsRouter
+from cpl_edge.models.shape import DEGRADATIONS, StudentConfig
 
 __all__ = [
     "DEGRADATIONS",
@@ -43,45 +45,6 @@ __all__ = [
 ]
 
 _SURE = 10.0  # logit of the degradation that a told student takes everything for; 0 of the others
-
-
-class StatisticsRouter(nn.Module):
-    """Two small convolutions whose first and second moments, pooled over the photo, decide.
-
-    A mean alone cannot tell noise from rain from blur; mean magnitude and mean square can. All
-    statistics are means and no convolution pads, so their expectation does not depend on the size
-    of the crop. A router trained with zero padding relied on it: without, it lost haze.
-
-    Args:
-        widths: channels of both convolutions.
-        hidden: units of the hidden layer.
-        outputs: L.
-        statistics: all, or only the means, to compare with.
-    """
-
-    def __init__(
-        self,
-        widths: tuple[int, int],
-        hidden: int,
-        outputs: int,
-        statistics: Statistics = "moments",
-    ) -> None:
-        super().__init__()
-        self.statistics = statistics
-        self.conv1 = nn.Conv2d(12, widths[0], 3, stride=2)
-        self.conv2 = nn.Conv2d(widths[0], widths[1], 3, stride=2)
-        pooled = sum(widths) if statistics == "mean" else 2 * widths[0] + 3 * widths[1]
-        self.hidden = nn.Linear(pooled, hidden)
-        self.head = nn.Linear(hidden, outputs)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        a = self.conv1(F.pixel_unshuffle(x_BCHW, 2))
-        b = self.conv2(F.relu(a)).float()
-        a = a.float()
-        maps = (a, b) if self.statistics == "mean" else (a, a.abs(), b, b.abs(), b * b)
-        stats_BC11 = torch.cat([m.mean((2, 3), keepdim=True) for m in maps], 1)
-        out: Tensor = self.head(F.relu(self.hidden(stats_BC11.flatten(1))))
-        return out
 
 
 class Student(nn.Module):
@@ -109,14 +72,13 @@ class Student(nn.Module):
             self.router = StatisticsRouter(
                 config.router_widths, config.router_hidden, config.outputs, config.router
             )
-        for name in PARTS:
-            if name not in config.own:
-                self.add_module(name, _part(config, name, config.prompts))
+        owned = [config.owned(d) for d in range(len(config.degradations))]
+        shared = set(config.units) - frozenset.intersection(*owned)
+        add_parts(self, config, shared, config.prompts)
         if config.own:
-            self.own = nn.ModuleList(
-                nn.ModuleDict({name: _part(config, name, config.levels) for name in config.own})
-                for _ in config.degradations
-            )
+            self.own = nn.ModuleList(nn.Module() for _ in owned)
+            for module, units in zip(self.own, owned, strict=True):
+                add_parts(module, config, units, config.levels)
 
     @property
     def halo(self) -> int:
@@ -226,19 +188,15 @@ class Student(nn.Module):
 
     def _restore(self, x_BCHW: Tensor, w_BN: Tensor, degradation: int = 0) -> Tensor:
         """Restore with the weights of one degradation, where it has its own."""
-        own: Mapping[str, nn.Module] = {}
-        if self.config.own:
-            own = dict(self.own[degradation].named_children())
-        w_BM = self._shares(w_BN).sum(1) if own else w_BN
+        owned = self.config.owned(degradation)
+        w_BM = self._shares(w_BN).sum(1) if owned else w_BN
 
         def part(name: str, y: Tensor) -> Tensor:
-            module, w = (own[name], w_BM) if name in own else (getattr(self, name), w_BN)
-            if isinstance(module, nn.ModuleList):
-                for block in module:
-                    y = block(y, w)
-                return y
-            out: Tensor = module(y)
-            return out
+            for unit in self.config.units_of(name):
+                home, w = (self.own[degradation], w_BM) if unit in owned else (self, w_BN)
+                module = home.get_submodule(unit)
+                y = module(y) if unit == name else module(y, w)
+            return y
 
         skip = part("encoder", part("head", F.pixel_unshuffle(x_BCHW, 2)))
         y = part("middle", part("down", skip))
@@ -262,10 +220,10 @@ class Student(nn.Module):
             A student without ``own`` parts, in evaluation mode; its router is the same.
         """
         plain = Student(replace(self.config, own=()))
-        values = plain.state_dict()
+        values, mine = plain.state_dict(), self.state_dict()
         for name in values:
-            owner = f"own.{degradation}." if name.split(".")[0] in self.config.own else ""
-            value = self.state_dict()[owner + name]
+            owner = f"own.{degradation}." if f"own.{degradation}.{name}" in mine else ""
+            value = mine[owner + name]
             if owner and value.shape != values[name].shape:  # prompts
                 value = value.repeat(len(self.config.degradations), 1)
             values[name] = value
@@ -328,37 +286,6 @@ class Student(nn.Module):
                 if isinstance(block, PromptedBlock):
                     blocks[i] = PinnedBlock(block, weights)
         return pinned.eval()
-
-
-def _part(config: StudentConfig, name: str, prompts: int) -> nn.Module:
-    """One part of a student: a convolution, or the residual blocks of encoder, middle or decoder.
-
-    Args:
-        config: of the student.
-        name: of the part.
-        prompts: how many its blocks select from: all, or the levels of the one that owns it.
-    """
-    half, quarter = config.widths
-    if name == "head":
-        return nn.Conv2d(12, half, 3, padding=1)
-    if name == "down":
-        return nn.Conv2d(half, quarter, 3, stride=2, padding=1)
-    if name == "up":
-        # No bias: where a target folds the shuffle into a transposed convolution, one bias per
-        # sub-pixel would not fold with it.
-        return nn.Conv2d(quarter, 4 * half, 1, bias=False)
-    if name == "tail":
-        tail = nn.Conv2d(half, 12, 3, padding=1)
-        with torch.no_grad():
-            tail.weight.mul_(0.1)
-            bias_of(tail).zero_()
-        return tail
-    channels = quarter if name == "middle" else half
-    count = dict(zip(("encoder", "middle", "decoder"), config.blocks, strict=True))[name]
-    if config.prompts and name in config.prompted:
-        made = (PromptedBlock(channels, prompts, config.rank) for _ in range(count))
-        return nn.ModuleList(made)
-    return nn.ModuleList(PlainBlock(channels) for _ in range(count))
 
 
 def _step(difference: Tensor) -> Tensor:

@@ -124,7 +124,8 @@ class StudentRecipe(Recipe):
         trained: ``all``, the ``router`` alone, whose crops can then be as large as photos, the
             ``body``, all but the router, which then selects as it did before, or ``own``: what each
             degradation owns and nothing else. Every step's crops then have one degradation, in
-            turns as ``mix`` says, since no weights learn from two.
+            turns as ``mix`` says, since no weights learn from two; those that it does not name
+            stay as they are.
         selection: who selects prompts in training: the true degradation (``label``), which needs
             prompts of a degradation, or the ``router`` itself.
         routing_weight: weight of the cross-entropy between router and degradation.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from cpl_edge.models.shape import Owned, Part, Prompt, Statistics
+from cpl_edge.models.shape import Part, Prompt, Statistics
 from cpl_edge.recipe import Table
 
 Positive = Annotated[int, Field(gt=0)]
@@ -76,4 +76,4 @@ class Shape(Table):
     router: Statistics | None = None
     prompted: tuple[Part, ...] | None = None
     rank: NotNegative | None = None
-    own: tuple[Owned, ...] | None = None
+    own: tuple[str, ...] | dict[str, tuple[str, ...]] | None = None

@@ -159,8 +159,9 @@ class StudentTask(Task):
                 parts.add("own")
             parameter.requires_grad_(recipe.trained in {"all", *parts})
         self.degradations = self.network.config.degradations
-        if recipe.trained == "own" and recipe.mix and set(recipe.mix) != set(self.degradations):
-            raise UserError(f"'mix' must give a share for each of {', '.join(self.degradations)}")
+        idle = [name for name in recipe.mix or () if not self._owns(name)]
+        if recipe.trained == "own" and idle:
+            raise UserError(f"'mix' trains {idle[0]}, which owns nothing that could learn")
         self.contrast: StudentContrast | None = None
         if recipe.negatives:
             self.contrast = StudentContrast(recipe, self.network.config)
@@ -233,9 +234,14 @@ class StudentTask(Task):
     def turn(self, step: int) -> int | None:
         if self.recipe.trained != "own":
             return None
-        shares = [self.recipe.mix[name] if self.recipe.mix else 1 for name in self.degradations]
+        mix = self.recipe.mix or {name: 1 for name in self.degradations if self._owns(name)}
+        shares = [mix.get(name, 0) for name in self.degradations]
         order = [index for index, share in enumerate(shares) for _ in range(share)]
         return order[step % len(order)]
+
+    def _owns(self, degradation: str) -> bool:
+        index = self.degradations.index(degradation) if degradation in self.degradations else -1
+        return index >= 0 and bool(self.network.config.owned(index))
 
     @property
     def uneven(self) -> bool:

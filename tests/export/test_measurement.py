@@ -14,9 +14,11 @@ from cpl_edge.export.measurement import PERFECT_DB, _difference, measure, psnr, 
 class Fake:
     """The student with an error added to what it restores, and another selection if asked to."""
 
-    def __init__(self, student, error=0.0, shift=0, entry_points=("forward", "route", "restore")):
+    def __init__(
+        self, student, error=0.0, shift=0, entry_points=("forward", "route", "restore"), own=False
+    ):
         self.student, self.error, self.shift = student, error, shift
-        self.info = type("Info", (), {"entry_points": entry_points})()
+        self.info = type("Info", (), {"entry_points": entry_points, "own": own})()
         self.closed = False
 
     def run(self, name, *arrays):
@@ -69,6 +71,33 @@ def test_a_constant_error_has_its_decibels(measured, student, crops):
         expected = 40 + 20 * math.log10(np.abs(residual).max())
         assert row.residual_db == pytest.approx(expected, abs=0.01)
         assert row.drop == row.student_db - row.build_db != 0
+
+
+def test_a_function_that_no_router_selects_is_measured_too(measured, student, crops):
+    """Of a file with a function for each degradation; here one of them is wrong."""
+    wrong = 1
+
+    class OneIsWrong(Fake):
+        def run(self, name, *arrays):
+            outputs = super().run(name, *arrays)
+            if name == "restore" and arrays[1].argmax() // 3 == wrong:
+                outputs = (outputs[0] + 0.1,)
+            return outputs
+
+    entries = ("route", "restore")
+    rows = measured(OneIsWrong(student, entry_points=entries, own=True)).rows
+    kinds = student.config.degradations
+    told = [row for row in rows if row.told]
+    assert (
+        len(told)
+        == sum(kinds[row.selected[1]] != row.degradation for row in rows[:] if not row.told)
+        > 0
+    )
+    mine = [row for row in told if row.degradation == kinds[wrong]]
+    assert mine
+    assert all(row.parity_db == pytest.approx(20, abs=0.01) for row in mine)
+    assert all(row.parity_db == PERFECT_DB for row in told if row not in mine)
+    assert len(measured(Fake(student, entry_points=entries)).rows) == len(crops)
 
 
 def test_another_selection_is_noticed(measured, student):

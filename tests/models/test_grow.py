@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cpl_edge.models.grow import grow
-from cpl_edge.models.shape import PARTS
+from cpl_edge.models.shape import DEGRADATIONS, PARTS
 from cpl_edge.models.student import Student, StudentConfig
 
 
@@ -101,7 +101,12 @@ def each(one, x_BCHW):
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("before", "after"),
-    [((), PARTS), ((), ("encoder", "tail")), (("tail",), ("head", "middle", "tail"))],
+    [
+        ((), PARTS),
+        ((), ("encoder", "tail")),
+        (("tail",), ("head", "middle", "tail")),
+        (("tail",), {**dict.fromkeys(DEGRADATIONS, ("tail",)), "blur": ("tail", "middle.0")}),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("shape", [{}, {"widths": (7, 6)}], ids=["as wide", "wider"])
@@ -130,5 +135,5 @@ def test_what_one_degradation_learns_then_no_other_bears():
 
 def test_what_is_owned_cannot_be_shared_again():
     for own in ((), ("head",)):
-        with pytest.raises(ValueError, match="own parts tail cannot be shared again"):
+        with pytest.raises(ValueError, match="what noise owns, tail, cannot be shared again"):
             grow(owning(0, ("tail",)), owning(1, own))

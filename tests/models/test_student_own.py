@@ -12,7 +12,8 @@ from cpl_edge.models.zoo import load_student, save_student
 
 PLAIN = StudentConfig(widths=(6, 10), router_widths=(5, 7), router_hidden=9)
 D, M, N = len(PLAIN.degradations), PLAIN.levels, PLAIN.prompts
-OWNED = [PARTS, ("tail",), ("encoder", "up"), ("head", "middle", "decoder")]
+EACH = {"noise": ("head", "middle.1"), "blur": PARTS, "haze": ("middle",)}  # rain, low light: none
+OWNED = [PARTS, ("tail",), ("encoder", "up"), ("head", "middle", "decoder"), ("middle.1",), EACH]
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,10 @@ def by_hand(student, degradation):
     """The plain student of one degradation, put together from the state dict."""
     plain = Student(replace(student.config, own=()))
     given, values = student.state_dict(), plain.state_dict()
+    own = student.config.own
+    parts = own.get(PLAIN.degradations[degradation], ()) if isinstance(own, dict) else own
     for name, value in values.items():
-        if name.split(".")[0] not in student.config.own:
+        if name.split(".")[0] not in parts and ".".join(name.split(".")[:2]) not in parts:
             value.copy_(given[name])
         elif name.endswith(("scale_NC", "shift_NC")):  # whoever is asked for, it is its level
             for n in range(N):
@@ -63,6 +66,24 @@ def test_each_degradation_has_its_parts_and_all_share_the_others():
     state = Student(replace(PLAIN, own=("middle",))).state_dict()
     assert state["own.0.middle.0.scale_NC"].shape == (M, 10)
     assert state["encoder.0.scale_NC"].shape == (N, 6)
+
+
+def test_each_degradation_may_own_other_parts_and_single_blocks():
+    names = set(Student(replace(PLAIN, own=EACH)).state_dict())
+    plain = set(Student(PLAIN).state_dict())
+    assert plain <= names  # rain and low light share everything
+    owned = {d: {n.split(".", 2)[2] for n in names if n.startswith(f"own.{d}.")} for d in range(D)}
+    assert owned[0] == {n for n in plain if n.startswith(("head.", "middle.1."))}
+    assert owned[1] == {n for n in plain if not n.startswith("router.")}
+    assert owned[3] == {n for n in plain if n.startswith("middle.")}
+    assert not owned[2] and not owned[4]
+
+
+def test_what_every_degradation_owns_is_shared_by_none():
+    own = {**dict.fromkeys(PLAIN.degradations, ("middle.0", "tail")), "rain": ("middle", "tail")}
+    names = set(Student(replace(PLAIN, own=own)).state_dict())
+    shared = {name.split(".")[0] + "." + name.split(".")[1] for name in names}
+    assert "middle.1" in shared and not {"middle.0", "tail.weight"} & shared
 
 
 @torch.no_grad()
@@ -187,8 +208,12 @@ def test_copies_of_it_share_nothing_with_it(student):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"own": ("router",)}, r"own \('router',\): choose from head, encoder, down"),
-        ({"own": ("tail", "head", "tail")}, "each once"),
+        ({"own": ("router",)}, "own 'router': choose from head, encoder, down"),
+        ({"own": ("middle.2",)}, "own 'middle.2': choose from head"),
+        ({"own": ("middle", "middle.1")}, "each part or block once"),
+        ({"own": {"snow": ("tail",)}}, "snow.*choose from noise, blur"),
+        ({"own": {"rain": ()}}, "no part"),
+        ({"own": ("tail", "head", "tail")}, "each part or block once"),
         ({"own": ("tail",), "rank": 1}, "rank = 0"),
         *[({"own": ("tail",), "prompt": p}, 'prompt = "levels"') for p in ("none", "soft")],
     ],
@@ -198,7 +223,9 @@ def test_what_cannot_be_owned_is_told(values, message):
         StudentConfig(**values)
 
 
-def test_it_is_exported_and_survives_its_file(student, x_BCHW, tmp_path):
+@pytest.mark.parametrize("own", [PARTS, EACH], ids=" ".join)
+def test_it_is_exported_and_survives_its_file(owning, own, x_BCHW, tmp_path):
+    student = owning(own)
     assert student.config.exported
     plain = StudentConfig.from_dict(json.loads(json.dumps(student.config.to_dict())))
     assert plain == student.config

@@ -26,7 +26,7 @@ MIX = {"noise": 2, "blur": 1, "rain": 1, "haze": 1, "lowlight": 3}
 def maker(task_of):
     def make(own=PARTS, **values):
         plain = {"trained": "own", "steps": 8, "stages": STAGES, "checkpoint_every": 3}
-        return task_of(**{**plain, **values, "shape": {"own": list(own)}})
+        return task_of(**{**plain, **values, "shape": {"own": own}})
 
     return make
 
@@ -70,10 +70,22 @@ def test_the_mix_is_shares_of_the_steps(own_task):
     assert own_task(trained="all", mix=MIX).mix == MIX
 
 
-@pytest.mark.parametrize("mix", [{"noise": 1, "rain": 2}, {**MIX, "snow": 1}], ids=["less", "more"])
-def test_the_mix_names_each_degradation(own_task, mix):
-    with pytest.raises(UserError, match="'mix' must give a share for each of noise, blur, rain"):
-        own_task(mix=mix)
+def test_who_owns_nothing_has_no_turn(own_task):
+    task = own_task({"blur": ["tail"], "haze": ["middle.0", "tail"]})
+    assert [task.turn(step) for step in range(4)] == [1, 3, 1, 3]
+    for idle in ("rain", "snow"):
+        with pytest.raises(UserError, match=f"'mix' trains {idle}, which owns nothing"):
+            own_task({"blur": ["tail"]}, mix={"blur": 1, idle: 1})
+
+
+@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
+def test_who_is_not_named_in_the_mix_stays_as_it_is(own_task, photo, tmp_path, optimiser):
+    task = own_task(mix={"noise": 1, "rain": 2}, optimiser=optimiser)
+    assert [task.turn(step) for step in range(4)] == [0, 2, 2, 0]
+    before = state_of(task)
+    assert Trainer(task, ImageBank([photo]), None, tmp_path).run()
+    owners = {name.split(".")[1] for name in changed(before, state_of(task))}
+    assert owners == {"0", "2"}
 
 
 @pytest.mark.parametrize("own", [PARTS, ("head", "middle")], ids=" ".join)
