@@ -61,6 +61,35 @@ def grow(small: Student, large: Student) -> None:
                 _embed(value, parameter)
 
 
+@torch.no_grad()
+def take_own(source: Student, into: Student, degradation: str) -> None:
+    """Give ``into`` what one degradation owns in ``source``, where all else is the same.
+
+    Args:
+        source: trained, from the same shared parts and router.
+        into: the student to change.
+        degradation: its name.
+
+    Raises:
+        ValueError: no such degradation, nothing that it owns, or shared parts that differ.
+    """
+    names = into.config.degradations
+    if degradation not in names:
+        raise ValueError(f"choose from {', '.join(names)}")
+    prefix = f"own.{names.index(degradation)}."
+    theirs, ours = source.state_dict(), into.state_dict()
+    own = {name for name in ours if name.startswith(prefix)}
+    if not own:
+        raise ValueError("it owns nothing here")
+    needed = own | {name for name in ours if not name.startswith("own.")}
+    for name in sorted(needed):
+        if name not in theirs or theirs[name].shape != ours[name].shape:
+            raise ValueError(f"it has no {name} of this shape")
+        if name not in own and not torch.equal(theirs[name], ours[name]):
+            raise ValueError(f"{name}, which degradations share, differs")
+        ours[name].copy_(theirs[name])
+
+
 def _source(name: str, values: Mapping[str, Tensor], levels: int) -> Tensor | None:
     """The smaller student's value of a parameter, or None of a block that is new.
 

@@ -121,6 +121,9 @@ class StudentRecipe(Recipe):
             last training did not show (Wortsman et al., "Robust fine-tuning of zero-shot models",
             CVPR 2022); the curve is of the trained ones.
         router: a trained student whose router to take instead of that of ``weights``.
+        take: trained students, by degradation, from which to take what that one owns instead of
+            from ``weights``, of which all else is the same: each may come from the training that
+            was best for it.
         trained: ``all``, the ``router`` alone, whose crops can then be as large as photos, the
             ``body``, all but the router, which then selects as it did before, or ``own``: what each
             degradation owns and nothing else. Every step's crops then have one degradation, in
@@ -144,6 +147,7 @@ class StudentRecipe(Recipe):
     weights: str | None = None
     keep: Annotated[float, Field(ge=0, lt=1)] = 0.0
     router: str | None = None
+    take: dict[str, str] | None = None
     trained: Literal["all", "router", "body", "own"] = "all"
     selection: Literal["label", "router"] = "label"
     routing_weight: Weight = 0.01

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from cpl_edge.errors import UserError
 from cpl_edge.losses.reconstruction import RECONSTRUCTION
-from cpl_edge.models.grow import grow
+from cpl_edge.models.grow import grow, take_own
 from cpl_edge.models.student import PromptedBlock, Student, StudentConfig
 from cpl_edge.models.zoo import create_student, load_student, save_student
 from cpl_edge.train.negatives import StudentContrast
@@ -153,6 +153,11 @@ class StudentTask(Task):
             if _router_shape(trained.config) != _router_shape(self.network.config):
                 raise UserError(f"{recipe.router} has another shape of router than this recipe")
             self.network.router.load_state_dict(trained.router.state_dict())
+        for degradation, path in (recipe.take or {}).items():
+            try:
+                take_own(load_student(path), self.network, degradation)
+            except ValueError as error:
+                raise UserError(f"cannot take {degradation} from {path}: {error}") from error
         for name, parameter in self.network.named_parameters():
             parts = {"router"} if name.startswith("router.") else {"body"}
             if name.startswith("own."):

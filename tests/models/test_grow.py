@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cpl_edge.models.grow import grow
+from cpl_edge.models.grow import grow, take_own
 from cpl_edge.models.shape import DEGRADATIONS, PARTS
 from cpl_edge.models.student import Student, StudentConfig
 
@@ -131,6 +131,29 @@ def test_what_one_degradation_learns_then_no_other_bears():
         parameter += 0.1
     changed = (each(large, x_BCHW) - before).abs().amax((1, 2, 3)) > 1e-3
     assert changed.tolist() == [False, False, True, False, False]
+
+
+@torch.no_grad()
+def test_what_one_degradation_owns_is_taken_from_another_training():
+    source, into = owning(0, ("tail", "middle")), owning(1, ("tail", "middle"))
+    with pytest.raises(ValueError, match="which degradations share, differs"):
+        take_own(source, into, "haze")
+    into.load_state_dict(source.state_dict())
+    for parameter in source.own.parameters():
+        parameter += 0.1
+    x_BCHW = torch.rand(1, 3, 32, 32).expand(5, -1, -1, -1)
+    before, theirs = each(into, x_BCHW), each(source, x_BCHW)
+    take_own(source, into, "haze")
+    after = each(into, x_BCHW)
+    assert torch.equal(after[3], theirs[3]) and not torch.equal(after[3], before[3])
+    others = [0, 1, 2, 4]
+    assert torch.equal(after[others], before[others])
+    with pytest.raises(ValueError, match="choose from noise, blur"):
+        take_own(source, into, "snow")
+    with pytest.raises(ValueError, match=r"it has no|differs"):
+        take_own(owning(0, ("tail",)), into, "haze")
+    with pytest.raises(ValueError, match="owns nothing"):
+        take_own(source, owning(0, {"rain": ("tail",)}), "haze")
 
 
 def test_what_is_owned_cannot_be_shared_again():

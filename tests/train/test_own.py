@@ -139,6 +139,22 @@ def test_what_is_shared_is_saved_bit_for_bit(own_task, photo, tmp_path, values):
     assert set(json.loads(row)["validation"]) == set(KINDS)
 
 
+def test_each_may_begin_where_another_training_ended(own_task, tmp_path):
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    network = own_task().network
+    save_student(network, one)
+    with torch.no_grad():
+        network.own[3].tail.weight += 1
+    save_student(network, other)
+    values = {"weights": str(one), "trained": "own"}
+    before = state_of(own_task(**values))
+    taken = state_of(own_task(**values, take={"haze": str(other)}))
+    assert changed(before, taken) == {"own.3.tail.weight"}
+    assert torch.equal(taken["own.3.tail.weight"], network.own[3].tail.weight)
+    with pytest.raises(UserError, match=f"cannot take snow from {other}: choose from noise"):
+        own_task(**values, take={"snow": str(other)})
+
+
 def test_stopped_and_resumed_it_takes_the_steps_of_one_run(own_task, photo, tmp_path):
     def trainer(folder):
         task = own_task(mix=MIX, steps=10, optimiser="muon", ema=0.9)
