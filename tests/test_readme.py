@@ -175,6 +175,35 @@ def test_students_with_convolutions_of_their_own_are_as_fast_and_good_as_is_said
         ], name
 
 
+OWNED = {
+    "nothing: all is shared": "shared",
+    "the first and the last convolution": "ends",
+    "what comes after the middle": "decoder",
+    "all but the middle": "all-but-middle",
+    "everything": "all",
+}
+
+
+def table(text, first):
+    """Rows of the Markdown table whose first column is called so, by its first cell."""
+    lines = text[text.index(f"| {first} |") :].split("\n\n")[0].splitlines()
+    head, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in lines)
+    return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
+
+
+def test_what_convolutions_of_its_own_are_worth_is_what_the_search_says():
+    found = (RESULTS / "search-own.md").read_text("utf-8")
+    routed, cost = table(found, "candidate"), table(found[found.index("## Cost") :], "candidate")
+    section = each_section((ROOT / "README.md").read_text("utf-8"))
+    shown = table(section, "each degradation owns")
+    assert list(shown) == list(OWNED)
+    for label, row in shown.items():
+        expected = routed[OWNED[label]] | {"mean": routed[OWNED[label]]["mean seen"]}
+        expected["parameters"] = cost[OWNED[label]]["parameters"]
+        assert row == {name: expected[name] for name in row}, label
+        assert {"parameters", "mean", "noise 25", "blur", "rain"} <= row.keys()
+
+
 def test_times_are_those_of_the_run_that_is_named():
     readme = (ROOT / "README.md").read_text("utf-8")
     run = latency_run(readme)

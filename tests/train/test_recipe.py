@@ -195,8 +195,8 @@ def kept(old, new):
         ("nano", "student-nano-taught"),
         ("s", "student-s-beside"),
         ("m", "student-m"),
-        ("nano-each", "student-nano-each"),
-        ("s-each", "student-s-each"),
+        ("nano-each", "student-nano-each-night"),
+        ("s-each", "student-s-each-night"),
     ],
 )
 def test_a_shipped_student_is_of_the_shipped_recipe(student, recipe):
