@@ -117,6 +117,12 @@ class StudentConfig:
         return frozenset(unit for name in names for unit in self.units_of(name))
 
     @property
+    def owned_parts(self) -> tuple[str, ...]:
+        """Parts of which some degradation has convolutions of its own."""
+        units = {unit for d in range(len(self.degradations)) for unit in self.owned(d)}
+        return tuple(part for part in PARTS if units & set(self.units_of(part)))
+
+    @property
     def prompts(self) -> int:
         """Number N of prompts."""
         return 0 if self.prompt == "none" else len(self.degradations) * self.levels

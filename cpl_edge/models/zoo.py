@@ -105,7 +105,7 @@ def load_shared(name_or_path: str | Path) -> Student:
     student = load_student(name_or_path)
     if student.config.own:
         raise UserError(
-            f"{name_or_path} is a network for each degradation ({', '.join(student.config.own)}), "
+            f"{name_or_path} is a network for each degradation ({', '.join(student.config.owned_parts)}), "
             "and this takes one: give a student without parts of their own, or export this one, "
             "which quantises each of them"
         )

@@ -90,7 +90,7 @@ def decoder_places(network: PromptIR | Student) -> tuple[nn.Module, nn.Module]:
     if network.config.own:
         raise UserError(
             f"feature compares decoders, and here each degradation has its own "
-            f"{', '.join(network.config.own)}: leave feature out"
+            f"{', '.join(network.config.owned_parts)}: leave feature out"
         )
     # The student's middle may be empty, its "up" is not.
     return network.tail, network.up

@@ -79,6 +79,12 @@ def test_each_degradation_may_own_other_parts_and_single_blocks():
     assert not owned[2] and not owned[4]
 
 
+def test_parts_that_someone_owns_are_named():
+    assert StudentConfig().owned_parts == ()
+    assert replace(PLAIN, own=("tail", "middle.1")).owned_parts == ("middle", "tail")
+    assert replace(PLAIN, own={"rain": ("up",), "haze": ("head",)}).owned_parts == ("head", "up")
+
+
 def test_what_every_degradation_owns_is_shared_by_none():
     own = {**dict.fromkeys(PLAIN.degradations, ("middle.0", "tail")), "rain": ("middle", "tail")}
     names = set(Student(replace(PLAIN, own=own)).state_dict())

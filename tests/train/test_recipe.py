@@ -162,16 +162,23 @@ OWN = 'trained = "own"\n'
         (OWN + "shape = { own = [] }", "'shape' names as own: name some"),
         (OWN + 'layout = "5tasks"\nshape = { own = ["tail"] }', "leave layout and distil out"),
         (OWN + 'shape = { own = ["tail"] }\ndistil = { teacher = "m" }', "leave layout and distil"),
-        (OWN + 'shape = { own = ["router"] }', "mine.toml: shape.own"),
     ],
 )
 def test_only_what_is_owned_can_be_trained_in_turns(read, text, message):
     assert message in refusal(read, text)
 
 
-def test_a_part_is_owned_once(read):
-    recipe = read(OWN + 'student = "nano"\nshape = { own = ["tail", "tail"] }')
-    with pytest.raises(UserError, match=r"no student nano of this shape: own .* each once"):
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ('["tail", "tail"]', "each part or block once"),
+        ('["router"]', "'router': choose from head"),
+        ('{ noise = ["tail"], snow = ["tail"] }', "choose from noise, blur"),
+    ],
+)
+def test_only_parts_and_blocks_are_owned_by_degradations_each_once(read, own, message):
+    recipe = read(OWN + f'student = "nano"\nshape = {{ own = {own} }}')
+    with pytest.raises(UserError, match=f"no student nano of this shape: own .*{message}"):
         create_task(recipe)
 
 
