@@ -103,9 +103,9 @@ def load_shared(name_or_path: str | Path) -> Student:
         UserError: see :func:`load_student`; or degradations have convolutions of their own.
     """
     student = load_student(name_or_path)
-    if student.config.own:
+    if parts := student.config.owned_parts:
         raise UserError(
-            f"{name_or_path} is a network for each degradation ({', '.join(student.config.owned_parts)}), "
+            f"{name_or_path} is a network for each degradation ({', '.join(parts)}), "
             "and this takes one: give a student without parts of their own, or export this one, "
             "which quantises each of them"
         )

@@ -116,7 +116,7 @@ def test_a_student_of_several_networks_teaches_each_degradation_with_its_own(own
 def test_a_student_of_several_networks_learns_from_a_teacher(teacher, crops):
     one = owning_task(teacher, output=1.0, frequency=0.5, routing=0.2)
     one(*crops)[0].backward()
-    assert all(one.network.own[d]["tail"].weight.grad.abs().sum() > 0 for d in range(5))
+    assert all(one.network.own[d].tail.weight.grad.abs().sum() > 0 for d in range(5))
 
 
 def test_decoders_of_several_networks_are_not_compared(teacher, owning, crops):
