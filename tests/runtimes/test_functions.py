@@ -56,8 +56,8 @@ def test_it_is_what_the_student_would_choose(toys, seed):
     config = StudentConfig(widths=(2, 2), blocks=(0, 0, 0), own=("tail",))
     student = Student(config).requires_grad_(False)
     for index, tail in enumerate(student.own):  # the network tells its number
-        tail["tail"].weight.zero_()
-        tail["tail"].bias.fill_(index)
+        tail.tail.weight.zero_()
+        tail.tail.bias.fill_(index)
     own = replace(toys.INFO, **SPLIT, degradations=config.degradations, levels=config.levels)
     w = np.random.default_rng(seed).integers(0, 3, (1, 1, 15)).astype(np.float32)  # often equal
     x = np.zeros((1, 3, 16, 16), np.float32)
