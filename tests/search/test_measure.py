@@ -147,8 +147,9 @@ def test_wrong_prompts_are_the_next_ones(crops):
 def test_each_prompt_brings_what_its_degradation_owns(crops):
     config = StudentConfig(widths=(2, 2), blocks=(0, 0, 0), own=("head", "tail"))
     student = Student(config).requires_grad_(False).eval()
-    for parameter in student.own.parameters():
-        parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    for parameter in student.parameters():  # all of them: what a fresh one has is random
+        parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
     told = [student.told(index).requires_grad_(False) for index in range(5)]
     noisy, _, both = crops
     of_D = [psnr(one(noisy.x_BCHW), noisy.y_BCHW).mean().item() for one in told]
