@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,22 +70,41 @@ def use_depth_to_space(path: Path) -> int:
     Returns:
         How many there were.
     """
+    return _use(path, "TRANSPOSE_CONV", "DEPTH_TO_SPACE", _shuffles)
+
+
+def use_space_to_depth(path: Path) -> int:
+    """The same of what `cpl_edge.export.lowering.one_hot_unshuffle` made: SPACE_TO_DEPTH."""
+    return _use(path, "CONV_2D", "SPACE_TO_DEPTH", _unshuffles)
+
+
+def _use(path: Path, old: str, new: str, moves: Callable[[Any, Any, Any], int | None]) -> int:
+    """Turn operators of one kind that move pixels into those of another.
+
+    Args:
+        path: the file, rewritten in place.
+        old: their kind.
+        new: the others'.
+        moves: model, graph and operator -> which of its inputs it moves, or None if it does not.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     model, found = read_model(path), 0
-    transposed = schema.BuiltinOperator.TRANSPOSE_CONV
+    before, after = (getattr(schema.BuiltinOperator, kind) for kind in (old, new))
+    kind = f"{new.title().replace('_', '')}Options"  # DepthToSpaceOptions
     for graph in model.subgraphs:
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex]
-            is_one = max(code.builtinCode, code.deprecatedBuiltinCode) == transposed
-            if not is_one or not _moves_pixels(model, graph, operator):
+            is_one = max(code.builtinCode, code.deprecatedBuiltinCode) == before
+            moved = moves(model, graph, operator) if is_one else None
+            if moved is None:
                 continue
-            options = schema.DepthToSpaceOptionsT()
+            options = getattr(schema, f"{kind}T")()
             options.blockSize = operator.builtinOptions.strideH
             operator.builtinOptions = options
-            operator.builtinOptionsType = schema.BuiltinOptions.DepthToSpaceOptions
-            operator.inputs = [operator.inputs[2]]
-            operator.opcodeIndex = _code(model, schema.BuiltinOperator.DEPTH_TO_SPACE)
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+            operator.inputs = [operator.inputs[moved]]
+            operator.opcodeIndex = _code(model, after)
             found += 1
     if found:
         _drop_unused(model)
@@ -92,26 +112,45 @@ def use_depth_to_space(path: Path) -> int:
     return found
 
 
-def _moves_pixels(model: Any, graph: Any, operator: Any) -> bool:
-    """Whether a transposed convolution does nothing but a shuffle, sub-pixels first."""
+def _shuffles(model: Any, graph: Any, operator: Any) -> int | None:
+    """A transposed convolution's image, if it does nothing but a shuffle, sub-pixels first."""
+    _, weights, _, *bias = (graph.tensors[i] for i in operator.inputs if i >= 0)
+    out, given = int(weights.shape[0]), int(weights.shape[3])
+    side = operator.builtinOptions.strideH
+    if given != out * side * side:
+        return None
+    expected_OHWI = np.eye(given).reshape(side, side, out, given).transpose(2, 0, 1, 3)
+    return 2 if _is(model, graph, operator, weights, expected_OHWI, bias, 2) else None
+
+
+def _unshuffles(model: Any, graph: Any, operator: Any) -> int | None:
+    """A convolution's image, if it does nothing but an unshuffle, sub-pixels first."""
+    _, weights, *bias = (graph.tensors[i] for i in operator.inputs if i >= 0)
+    out, given = int(weights.shape[0]), int(weights.shape[3])
+    side = operator.builtinOptions.strideH
+    if out != given * side * side:
+        return None
+    expected_OHWI = np.eye(out).reshape(out, side, side, given)
+    return 0 if _is(model, graph, operator, weights, expected_OHWI, bias, 0) else None
+
+
+def _is(
+    model: Any, graph: Any, operator: Any, weights: Any, expected: Any, bias: list[Any], image: int
+) -> bool:
+    """Whether an operator has these weights, no bias, and changes nothing else."""
     from ai_edge_litert import schema_py_generated as schema
 
     options, (made,) = operator.builtinOptions, operator.outputs
-    _, weights, image, *bias = (graph.tensors[i] for i in operator.inputs if i >= 0)
-    out, rows, columns, given = (int(n) for n in weights.shape)
-    block = options.strideH
-    w_OHWI = _values(model, weights)
-    if (
-        w_OHWI is None
-        or (options.strideW, rows, columns, given) != (block, block, block, out * block * block)
-        or options.fusedActivationFunction != schema.ActivationFunctionType.NONE
-        or not _same_numbers(image, graph.tensors[made])
-    ):
-        return False
-    if any((b := _values(model, tensor)) is None or b.any() for tensor in bias):
-        return False
-    expected_OHWI = np.eye(given).reshape(rows, columns, out, given).transpose(2, 0, 1, 3)
-    return np.allclose(w_OHWI, expected_OHWI, atol=1e-6)
+    values = _values(model, weights)
+    return (
+        values is not None
+        and values.shape == expected.shape
+        and options.strideW == options.strideH
+        and options.fusedActivationFunction == schema.ActivationFunctionType.NONE
+        and _same_numbers(graph.tensors[operator.inputs[image]], graph.tensors[made])
+        and not any((b := _values(model, tensor)) is None or b.any() for tensor in bias)
+        and np.allclose(values, expected, atol=1e-6)
+    )
 
 
 def _values(model: Any, tensor: Any) -> Any:

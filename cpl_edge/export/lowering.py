@@ -30,11 +30,14 @@ class Swaps:
         one_hot_shuffle: pixel shuffles become transposed convolutions of zeros and ones, which a
             target without a pixel shuffle can know again.
         split_mean: means run over one axis at a time.
+        one_hot_unshuffle: pixel unshuffles become convolutions of zeros and ones, which a target
+            without a pixel unshuffle can know again; instead of ``fold_unshuffle``.
     """
 
     fold_unshuffle: bool = False
     one_hot_shuffle: bool = False
     split_mean: bool = False
+    one_hot_unshuffle: bool = False
 
 
 def fold_unshuffle(conv: nn.Conv2d) -> nn.Conv2d:
@@ -81,6 +84,27 @@ def one_hot_shuffle(channels: int) -> nn.ConvTranspose2d:
         identity = torch.eye(4 * channels).view(4 * channels, 2, 2, channels)
         shuffle.weight.copy_(identity.permute(0, 3, 1, 2))
     return shuffle
+
+
+def reads_subpixels_first(conv: nn.Conv2d) -> nn.Conv2d:
+    """A convolution behind a pixel unshuffle by 2, its input channels ordered by sub-pixel first.
+
+    That is the order of TensorFlow's SPACE_TO_DEPTH; torch orders by channel first.
+    """
+    order = torch.arange(conv.in_channels).view(-1, 4).T.flatten()
+    ordered = copy.deepcopy(conv)
+    with torch.no_grad():
+        ordered.weight.copy_(conv.weight[:, order])
+    return ordered
+
+
+def one_hot_unshuffle(channels: int) -> nn.Conv2d:
+    """The unshuffle before :func:`reads_subpixels_first`, as a convolution of zeros and ones."""
+    unshuffle = nn.Conv2d(channels, 4 * channels, 2, 2, bias=False)
+    with torch.no_grad():
+        identity = torch.eye(4 * channels).view(4 * channels, 2, 2, channels)
+        unshuffle.weight.copy_(identity.permute(0, 3, 1, 2))
+    return unshuffle
 
 
 class LoweredBlock(nn.Module):
@@ -199,6 +223,8 @@ class LoweredStudent(nn.Module):
 
 
 def _behind_unshuffle(conv: nn.Conv2d, swaps: Swaps) -> nn.Module:
+    if swaps.one_hot_unshuffle:
+        return nn.Sequential(one_hot_unshuffle(conv.in_channels // 4), reads_subpixels_first(conv))
     return (
         fold_unshuffle(conv) if swaps.fold_unshuffle else nn.Sequential(nn.PixelUnshuffle(2), conv)
     )

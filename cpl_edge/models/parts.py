@@ -36,7 +36,7 @@ def _unit(config: StudentConfig, name: str, prompts: int) -> nn.Module:
     if name == "head":
         return nn.Conv2d(12, half, 3, padding=1)
     if name == "down":
-        return nn.Conv2d(half, quarter, 3, stride=2, padding=1)
+        return nn.Conv2d(half, quarter, config.down, stride=2, padding=config.down // 3)
     if name == "up":
         # No bias: where a target folds the shuffle into a transposed convolution, one bias per
         # sub-pixel would not fold with it.

@@ -36,6 +36,9 @@ class StudentConfig:
             a photo is restored by one of D sets of them, which costs no time, only space. Names of
             parts, or of single blocks, ``middle.1``; a mapping says it for each degradation, and
             those that own no such part share one.
+        down: side of the kernel that halves the resolution, 3, or 2, which reads every pixel once.
+            TensorFlow's padding SAME is not torch's where an odd kernel strides over an even image,
+            and a LiteRT file pads in an operator of its own then: it takes longer than the kernel.
     """
 
     widths: tuple[int, int] = (32, 64)
@@ -49,6 +52,7 @@ class StudentConfig:
     prompted: tuple[Part, ...] = get_args(Part)
     rank: int = 0
     own: Own = ()
+    down: Literal[2, 3] = 3
 
     def __post_init__(self) -> None:
         if len(self.degradations) < 2 or len(set(self.degradations)) != len(self.degradations):
@@ -63,6 +67,8 @@ class StudentConfig:
         for name, allowed in choices.items():
             if (value := getattr(self, name)) not in get_args(allowed):
                 raise ValueError(f"{name} {value!r}: choose from {', '.join(get_args(allowed))}")
+        if self.down not in (2, 3):
+            raise ValueError(f"down {self.down}: a kernel of 2 or 3")
         if set(self.prompted) - set(get_args(Part)):
             raise ValueError(f"prompted {self.prompted}: choose from {', '.join(get_args(Part))}")
         self._check_own()

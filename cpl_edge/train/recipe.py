@@ -116,6 +116,8 @@ class StudentRecipe(Recipe):
         shape: what its shape has instead of the preset's; None for nothing.
         weights: a trained student to start from, of the same shape, or a smaller one that grows
             into it; None for random weights.
+        cut: leave out of ``weights`` the blocks, the last of each part, and the prompts that the
+            shape has no place for; it then begins worse than they are.
         keep: share of the starting weights in those that are saved at the end, the mean of where
             training began and ended, which often restores better than both, and better what the
             last training did not show (Wortsman et al., "Robust fine-tuning of zero-shot models",
@@ -145,6 +147,7 @@ class StudentRecipe(Recipe):
     student: str = "s"
     shape: Shape | None = None
     weights: str | None = None
+    cut: bool = False
     keep: Annotated[float, Field(ge=0, lt=1)] = 0.0
     router: str | None = None
     take: dict[str, str] | None = None
@@ -162,6 +165,12 @@ class StudentRecipe(Recipe):
     def _keeps_what_it_started_from(self) -> StudentRecipe:
         if self.keep and not self.weights:
             raise ValueError("'keep' keeps a share of 'weights': give both")
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_what_it_starts_from(self) -> StudentRecipe:
+        if self.cut and not self.weights:
+            raise ValueError("'cut' leaves out parts of 'weights': give both")
         return self
 
     @model_validator(mode="after")

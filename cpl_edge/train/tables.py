@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -76,4 +76,5 @@ class Shape(Table):
     router: Statistics | None = None
     prompted: tuple[Part, ...] | None = None
     rank: NotNegative | None = None
+    down: Literal[2, 3] | None = None
     own: tuple[str, ...] | dict[str, tuple[str, ...]] | None = None

@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 
 from cpl_edge.errors import UserError
 from cpl_edge.losses.reconstruction import RECONSTRUCTION
+from cpl_edge.models.cut import cut
 from cpl_edge.models.grow import grow, take_own
 from cpl_edge.models.student import PromptedBlock, Student, StudentConfig
 from cpl_edge.models.zoo import create_student, load_student, save_student
@@ -143,11 +144,16 @@ class StudentTask(Task):
         if prompt in ("sparse", "soft") and recipe.selection == "label":
             raise UserError(f'{prompt} prompts are chosen by the router: add selection = "router"')
         if recipe.weights:
-            smaller = load_student(recipe.weights)
+            before, config = load_student(recipe.weights), self.network.config
             try:
-                grow(smaller, self.network)
+                if recipe.cut:
+                    before = cut(before, config.blocks, config.prompted, config.down)
+                grow(before, self.network)
             except ValueError as error:
-                raise UserError(f"{recipe.weights} does not fit this recipe: {error}") from error
+                hint = "" if recipe.cut else "; 'cut' leaves out what has no place"
+                raise UserError(
+                    f"{recipe.weights} does not fit this recipe: {error}{hint}"
+                ) from error
         if recipe.router:
             trained = load_student(recipe.router)
             if _router_shape(trained.config) != _router_shape(self.network.config):

@@ -14,6 +14,8 @@ from cpl_edge.export.lowering import (
     Swaps,
     fold_unshuffle,
     one_hot_shuffle,
+    one_hot_unshuffle,
+    reads_subpixels_first,
     subpixels_first,
 )
 from cpl_edge.models.student import PromptedBlock
@@ -51,6 +53,22 @@ def test_channels_are_in_the_order_of_depth_to_space():
     x_BCHW = torch.arange(12.0).view(1, 12, 1, 1)
     expected = torch.tensor([[[0, 3], [6, 9]], [[1, 4], [7, 10]], [[2, 5], [8, 11]]])
     assert torch.equal(one_hot_shuffle(3)(x_BCHW)[0], expected.float())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_zeros_and_ones_unshuffle_what_a_convolution_reads(channels, stride):
+    conv = nn.Conv2d(4 * channels, 5, 3, stride)
+    x_BCHW = torch.randn(2, channels, 20, 28)
+    expected = conv(F.pixel_unshuffle(x_BCHW, 2))
+    found = reads_subpixels_first(conv)(one_hot_unshuffle(channels)(x_BCHW))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+def test_unshuffled_channels_are_in_the_order_of_space_to_depth():
+    """TensorFlow: the channels of the upper left pixel come first, then of the one beside it."""
+    x_BCHW = torch.tensor([[[0.0, 3], [6, 9]], [[1, 4], [7, 10]], [[2, 5], [8, 11]]])[None]
+    assert torch.equal(one_hot_unshuffle(3)(x_BCHW).flatten(), torch.arange(12.0))
 
 
 def test_ordering_channels_leaves_the_convolution_alone():
@@ -92,7 +110,7 @@ def test_selection_is_the_students_even_where_logits_tie(student):
         assert (router.select(logits_BL) > 0).sum() == 3  # the levels of the first of the largest
 
 
-@pytest.mark.parametrize("choice", list(product((False, True), repeat=3)))
+@pytest.mark.parametrize("choice", list(product((False, True), repeat=4)))
 @pytest.mark.parametrize("size", [(64, 72), (100, 60)])
 def test_a_lowered_student_is_the_student(student, choice, size):
     lowered = LoweredStudent(student, Swaps(*choice))
@@ -108,7 +126,7 @@ def test_a_lowered_student_is_the_student(student, choice, size):
 
 def test_a_pinned_student_is_lowered_too(student):
     w_N = torch.softmax(torch.randn(15), 0)
-    lowered = LoweredStudent(student.pin(w_N), Swaps(True, True, True))
+    lowered = LoweredStudent(student.pin(w_N), Swaps(True, True, True, True))
     x_BCHW = torch.rand(1, 3, 64, 64)
     expected = student.restore(x_BCHW, w_N[None, None])
     restored = lowered.restore(x_BCHW, torch.zeros(1, 0))
@@ -117,7 +135,7 @@ def test_a_pinned_student_is_lowered_too(student):
 
 def test_lowering_leaves_the_student_alone(student):
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    lowered = LoweredStudent(student, Swaps(True, True, True))
+    lowered = LoweredStudent(student, Swaps(True, True, True, True))
     for parameter in lowered.parameters():
         parameter.zero_()
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())

@@ -215,8 +215,9 @@ def reach(config, pixel):
     "blocks",
     sorted({config.blocks for config in STUDENTS.values()} | {(0, 0, 0), (1, 0, 0), (0, 1, 2)}),
 )
-def test_the_halo_is_what_a_tile_needs_and_no_more(blocks):
-    config = StudentConfig(widths=(2, 3), blocks=blocks, levels=1)
+@pytest.mark.parametrize("down", [2, 3])
+def test_the_halo_is_what_a_tile_needs_and_no_more(blocks, down):
+    config = StudentConfig(widths=(2, 3), blocks=blocks, levels=1, down=down)
     student = Student(config)
     needed = 0  # by the cell of 4x4 pixels that a tile's core begins or ends with
     for pixel in range(student.multiple):

@@ -211,3 +211,8 @@ def test_a_shipped_student_is_of_the_shipped_recipe(student, recipe):
     trained = decisive(card["training"]["recipe"])
     found = decisive(read_recipe(recipe).model_dump(mode="json"))
     assert kept(trained, found) == trained
+
+
+@pytest.mark.parametrize("text", ["cut = true", "keep = 0.5"])
+def test_what_is_said_of_weights_needs_weights(read, text):
+    assert "give both" in refusal(read, text)

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from cpl_edge.errors import UserError
 from cpl_edge.models.zoo import create_student, load_student, save_student
-from cpl_edge.train.recipe import StudentRecipe
+from cpl_edge.train.recipe import Shape, StudentRecipe
 from cpl_edge.train.task import StudentTask, balance, middle_of
 
 
@@ -40,6 +40,24 @@ def test_a_student_starts_from_trained_weights(tmp_path):
         StudentTask(StudentRecipe(student="nano", weights=str(path)))
     with pytest.raises(UserError, match="does not exist"):
         StudentTask(StudentRecipe(student="nano", weights=str(tmp_path / "no.safetensors")))
+
+
+def test_a_faster_student_starts_from_what_fits(tmp_path):
+    path = tmp_path / "trained.safetensors"
+    trained = create_student("nano", seed=7)
+    with torch.no_grad():
+        for block in trained.decoder:
+            block.project.weight.normal_(std=0.1)
+    save_student(trained, path)
+    shape = Shape(blocks=(0, 1, 2), down=2, prompted=("middle",))
+    with pytest.raises(UserError, match="does not fit this recipe: .*'cut' leaves out"):
+        StudentTask(StudentRecipe(student="nano", weights=str(path), shape=shape))
+    recipe = StudentRecipe(student="nano", weights=str(path), shape=shape, cut=True)
+    network = StudentTask(recipe).network
+    assert (network.config.blocks, network.config.down) == ((0, 1, 2), 2)
+    for name in ("head.weight", "middle.0.scale_NC", "decoder.1.project.weight", "tail.weight"):
+        assert torch.equal(network.get_parameter(name), trained.get_parameter(name))
+    assert torch.equal(network.down.weight, trained.down.weight[..., 1:, 1:])
 
 
 SMALL = {"widths": [4, 6], "blocks": [1, 1, 1], "levels": 1}
