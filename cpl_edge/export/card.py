@@ -10,7 +10,9 @@ from typing import Any
 
 from cpl_edge.export.gate import Build, GateResult
 from cpl_edge.export.halo import Halo
+from cpl_edge.export.program import Program
 from cpl_edge.machine import machine, versions
+from cpl_edge.quantize.preparation import Quantization
 
 FILE = "card.json"
 
@@ -44,7 +46,7 @@ def make_card(build: Build, results: list[GateResult], source: str, halo: Halo) 
     if any(result.name == "parity" and result.passed is not None for result in results):
         card["quality"] = build.measurement.quality()
     if build.program.quantization is not None:
-        card["quantization"] = build.program.quantization.to_card()
+        card["quantization"] = _quantization(build.program, build.program.quantization)
     card |= {
         "bytes": file_size(build.path),
         "entry_points": list(build.program.info.entry_points),
@@ -65,6 +67,19 @@ def make_card(build: Build, results: list[GateResult], source: str, halo: Halo) 
         "machine": machine(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return card
+
+
+def _quantization(program: Program, how: Quantization) -> dict[str, Any]:
+    """What was rounded and how; of a file of several functions, the crops of each of them."""
+    card = how.to_card()
+    each = {name: member.quantization for name, member in program.members.items()}
+    crops = {
+        name: one.calibration.to_card() for name, one in each.items() if one and one.calibration
+    }
+    if crops:
+        del card["calibration"]  # that of the first
+        card["calibrations"] = crops
     return card
 
 

@@ -149,6 +149,12 @@ def test_all_gates_pass(exported_each, target, precision):
     assert set(card["outside"]) == {"route", *RESTORERS}
     assert card["info"]["own"] is True
     assert set(card["quality"]) == set(KINDS)
+    if precision == "w8a8":
+        how = card["quantization"]
+        assert "calibration" not in how  # of one alone
+        assert set(how["calibrations"]) == set(RESTORERS)
+        for name, crops in how["calibrations"].items():
+            assert name.removeprefix("restore_") in crops["degradations"]
 
 
 @builds

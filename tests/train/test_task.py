@@ -50,7 +50,7 @@ def test_a_faster_student_starts_from_what_fits(tmp_path):
             block.project.weight.normal_(std=0.1)
     save_student(trained, path)
     shape = Shape(blocks=(0, 1, 2), down=2, prompted=("middle",))
-    with pytest.raises(UserError, match="does not fit this recipe: .*'cut' leaves out"):
+    with pytest.raises(UserError, match=r"does not fit this recipe: .*'cut' leaves out"):
         StudentTask(StudentRecipe(student="nano", weights=str(path), shape=shape))
     recipe = StudentRecipe(student="nano", weights=str(path), shape=shape, cut=True)
     network = StudentTask(recipe).network
