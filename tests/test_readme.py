@@ -45,7 +45,7 @@ def test_results_are_of_the_shipped_student():
     assert f"{card['macs_256x256'] / 1e9:.2f} GMAC" in readme
 
 
-PLAIN, EACH = ("nano", "s", "m"), ("nano-each", "s-each")
+PLAIN, EACH = ("nano", "s", "m"), ("nano-lean", "nano-each", "s-lean", "s-each")
 """Students whose degradations share all convolutions, and those that have their own."""
 
 STUDENT = re.compile(
@@ -148,7 +148,7 @@ def test_students_with_convolutions_of_their_own_are_as_fast_and_good_as_is_said
         if row["threads"] == 1 and row["target"] == "litert"
     }
     shown = TIMED_EACH.findall(section)
-    assert [row[0] for row in shown] == ["nano", "nano-each", "s", "s-each", "m"]
+    assert [row[0] for row in shown] == ["nano", *EACH[:2], "s", *EACH[2:], "m"]
     for name, *figures in shown:
         routing = "split" if name in EACH else "auto"
         after = {}

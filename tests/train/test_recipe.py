@@ -204,6 +204,8 @@ def kept(old, new):
         ("m", "student-m"),
         ("nano-each", "student-nano-each-night"),
         ("s-each", "student-s-each-night"),
+        ("nano-lean", "student-nano-lean-night"),
+        ("s-lean", "student-s-lean-night"),
     ],
 )
 def test_a_shipped_student_is_of_the_shipped_recipe(student, recipe):

@@ -49,9 +49,9 @@ class LiteRT(Target):
     def lower(self, student: Student, info: ModelInfo) -> Program:
         """See :class:`Target`; with dynamic ranges images are unshuffled before they are rounded.
 
-        Each round value is then read by fewer taps of more channels. In a trial without a
-        committed result (256x256, 1 thread, interleaved) that took a part of restore of 0.91 to
-        0.98; in fp32 it was as fast as folded, and fixed ranges have not been tried.
+        Each round value is then read by fewer taps of more channels. In trials without a committed
+        result (256x256, 1 thread, interleaved) restore took 0.93 to 0.99 of its time with it; in
+        fp32 as long as folded, and fixed ranges have not been tried.
         """
         dynamic = info.precision == "dynamic"
         return make_program(student, info, replace(self.swaps, one_hot_unshuffle=dynamic))
