@@ -147,6 +147,14 @@ def test_students_with_convolutions_of_their_own_are_as_fast_and_good_as_is_said
         for row in run["rows"]
         if row["threads"] == 1 and row["target"] == "litert"
     }
+    times = {(row["a"], row["b"], row["threads"]): row["ratio"] for row in run["ratios"]}
+    told = re.findall(r"with (?:one|two) threads?(.*?)[;.]\n?", section)
+    assert len(told) == 2
+    for threads, words in enumerate(told, 1):
+        said = [int(number.replace(",", "")) for number in re.findall(r"\b\d[\d,]*\b", words)]
+        order = ("nano-lean", "nano-each", "s-lean", "s-each")
+        found = [times["promptir", f"{name}-dynamic.tflite", threads] for name in order]
+        assert said == [round(ratio) for ratio in found]
     shown = TIMED_EACH.findall(section)
     assert [row[0] for row in shown] == ["nano", *EACH[:2], "s", *EACH[2:], "m"]
     for name, *figures in shown:
