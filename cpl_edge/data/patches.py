@@ -13,6 +13,7 @@ from cpl_edge.cli import track
 from cpl_edge.data.crops import draw, window_index
 from cpl_edge.data.degradations import degrade, uniform
 from cpl_edge.data.images import IMAGE_SUFFIXES, read_photo
+from cpl_edge.data.streaks import varied_rain
 from cpl_edge.data.variation import (
     EXPOSED_ALREADY,
     Variation,
@@ -121,7 +122,12 @@ class ImageBank:
             x_BCHW[noisy_B] = any_noise(
                 x_BCHW[noisy_B], y_BCHW[noisy_B], clean_B[noisy_B], self.variation.sigma, generator
             )
-            if self.variation.weak:  # as for lamps
+            if self.variation.streaks:  # as for lamps
+                rainy_B = label_B == (kinds.index("rain") if "rain" in kinds else -1)
+                x_BCHW[rainy_B] = varied_rain(
+                    x_BCHW[rainy_B], self.variation.streaks, y_BCHW[rainy_B], generator
+                )
+            if self.variation.weak:
                 x_BCHW = weaken(x_BCHW, y_BCHW, self.variation.weak, generator)
             x_BCHW = save_some(x_BCHW, self.variation.jpeg, generator)
         return x_BCHW, y_BCHW, label_B

@@ -47,6 +47,7 @@ class Variation(Table):
             that knows its degradation's faint end does no harm where there is none, so a photo
             between two degradations, or without any, may be taken for either.
         lamps: of all crops, a night scene before the degradation: darker, with lamps in it.
+        streaks: of the rainy ones, with streaks of many sizes (:mod:`cpl_edge.data.streaks`).
     """
 
     jpeg: Share = 0.0
@@ -55,6 +56,7 @@ class Variation(Table):
     clean: Share = 0.0
     weak: Share = 0.0
     lamps: Share = 0.0
+    streaks: Share = 0.0
 
 
 def darken(x_BCHW: Tensor, may_B: Tensor, share: float, generator: Generator) -> Tensor:

@@ -22,12 +22,13 @@ def grow(small: Student, large: Student) -> None:
 
     Restoration with given prompt weights is then the same up to rounding. The router comes along
     where both have the same shape of it; otherwise ``large`` keeps its own. Parts that ``large``
-    has for each degradation begin as copies of the one that all shared.
+    has for each degradation begin as copies of the one that all shared; prompts where there were
+    none begin by changing nothing.
 
     Args:
         small: trained.
-        large: of the same degradations and prompts, with as many blocks, channels and own parts or
-            more; its weights are overwritten, apart from those of new channels and blocks.
+        large: of the same degradations and levels, with as many blocks, channels, prompted and own
+            parts or more; its weights are overwritten, apart from those of new channels and blocks.
 
     Raises:
         ValueError: ``small`` does not fit into ``large``.
@@ -35,10 +36,14 @@ def grow(small: Student, large: Student) -> None:
     ours, theirs = small.config, large.config
     freely = {
         name: getattr(ours, name)
-        for name in ("widths", "blocks", "router_widths", "router_hidden", "own")
+        for name in ("widths", "blocks", "router_widths", "router_hidden", "prompted", "own")
     }
     if replace(theirs, **freely) != ours:
-        raise ValueError("they differ in more than widths, blocks, own parts and the router's size")
+        raise ValueError(
+            "they differ in more than widths, blocks, prompted and own parts and the router's size"
+        )
+    if unprompted := set(ours.prompted) - set(theirs.prompted):
+        raise ValueError(f"the prompts of {', '.join(sorted(unprompted))} would be lost")
     for d, name in enumerate(ours.degradations):
         if lost := sorted(ours.owned(d) & set(theirs.units) - theirs.owned(d)):
             raise ValueError(f"what {name} owns, {', '.join(lost)}, cannot be shared again")
@@ -59,6 +64,11 @@ def grow(small: Student, large: Student) -> None:
                 continue
             if (value := _source(name, values, theirs.levels)) is not None:
                 _embed(value, parameter)
+            elif (
+                name.endswith(("scale_NC", "shift_NC"))
+                and _source(_beside(name), values, 0) is not None
+            ):
+                parameter.zero_()  # of a block that had no prompts
 
 
 @torch.no_grad()
@@ -88,6 +98,11 @@ def take_own(source: Student, into: Student, degradation: str) -> None:
         if name not in own and not torch.equal(theirs[name], ours[name]):
             raise ValueError(f"{name}, which degradations share, differs")
         ours[name].copy_(theirs[name])
+
+
+def _beside(name: str) -> str:
+    """The first convolution of the block that a parameter belongs to."""
+    return name.rpartition(".")[0] + ".expand.weight"
 
 
 def _source(name: str, values: Mapping[str, Tensor], levels: int) -> Tensor | None:

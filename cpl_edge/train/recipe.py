@@ -122,7 +122,8 @@ class StudentRecipe(Recipe):
             training began and ended, which often restores better than both, and better what the
             last training did not show (Wortsman et al., "Robust fine-tuning of zero-shot models",
             CVPR 2022); the curve is of the trained ones.
-        router: a trained student whose router to take instead of that of ``weights``.
+        router: a trained student whose router to take, after all else, instead of that of
+            ``weights``.
         take: trained students, by degradation, from which to take what that one owns instead of
             from ``weights``, of which all else is the same: each may come from the training that
             was best for it.

@@ -154,16 +154,16 @@ class StudentTask(Task):
                 raise UserError(
                     f"{recipe.weights} does not fit this recipe: {error}{hint}"
                 ) from error
-        if recipe.router:
-            trained = load_student(recipe.router)
-            if _router_shape(trained.config) != _router_shape(self.network.config):
-                raise UserError(f"{recipe.router} has another shape of router than this recipe")
-            self.network.router.load_state_dict(trained.router.state_dict())
         for degradation, path in (recipe.take or {}).items():
             try:
                 take_own(load_student(path), self.network, degradation)
             except ValueError as error:
                 raise UserError(f"cannot take {degradation} from {path}: {error}") from error
+        if recipe.router:
+            trained = load_student(recipe.router)
+            if _router_shape(trained.config) != _router_shape(self.network.config):
+                raise UserError(f"{recipe.router} has another shape of router than this recipe")
+            self.network.router.load_state_dict(trained.router.state_dict())
         for name, parameter in self.network.named_parameters():
             parts = {"router"} if name.startswith("router.") else {"body"}
             if name.startswith("own."):

@@ -38,8 +38,29 @@ def test_the_larger_one_restores_the_same_and_can_do_more():
     assert (large.restore(x_BCHW, w_BSN) - before).abs().max() > 1e-3
 
 
-def test_every_new_weight_can_learn():
-    small, large = student(0), student(1, **LARGE)
+@torch.no_grad()
+@pytest.mark.parametrize("own", [(), PARTS], ids=["shared", "own"])
+def test_prompts_that_are_new_change_nothing_at_first(own):
+    small = student(0, prompted=("middle",), own=own)
+    large = student(1, prompted=("middle", "decoder"), own=own)
+    grow(small, large)
+    x_BCHW = torch.rand(5, 3, 32, 32)
+    before = each(small, x_BCHW)
+    torch.testing.assert_close(each(large, x_BCHW), before, rtol=0, atol=1e-6)
+    for name, parameter in large.named_parameters():
+        if "decoder" in name and name.endswith("scale_NC"):
+            parameter += 0.5
+    assert ((each(large, x_BCHW) - before).abs().amax((1, 2, 3)) > 1e-4).all()
+
+
+@pytest.mark.parametrize(
+    "extra", [{}, {"prompted": ("middle", "decoder")}], ids=["", "more prompts"]
+)
+def test_every_new_weight_can_learn(extra):
+    small, large = (
+        student(0, **({"prompted": ("middle",)} if extra else {})),
+        student(1, **LARGE, **extra),
+    )
     grow(small, large)
     x_BCHW = torch.rand(1, 3, 32, 32)
     w_BSN = torch.full((1, 1, 10), 0.1)
@@ -73,7 +94,8 @@ def test_another_router_stays():
     [
         ({"widths": (3, 6)}, r"widths \(4, 6\) and blocks \(1, 1, 1\) do not fit"),
         ({"blocks": (1, 0, 1)}, "do not fit into"),
-        ({"levels": 3}, "differ in more than widths, blocks, own parts and the router's size"),
+        ({"levels": 3}, "differ in more than widths, blocks, prompted and own parts"),
+        ({"prompted": ("middle",)}, "the prompts of decoder, encoder would be lost"),
     ],
 )
 def test_what_does_not_fit_is_told(shape, message):
