@@ -76,21 +76,24 @@ def take_own(source: Student, into: Student, degradation: str) -> None:
     """Give ``into`` what one degradation owns in ``source``, where all else is the same.
 
     Args:
-        source: trained, from the same shared parts and router.
+        source: trained, from the same shared parts and router; a smaller one grows first, and then
+            what is new in ``into`` and shared must do nothing yet.
         into: the student to change.
         degradation: its name.
 
     Raises:
-        ValueError: no such degradation, nothing that it owns, or shared parts that differ.
+        ValueError: no such degradation, nothing that it owns, a source that does not fit, or shared
+            parts that differ.
     """
     names = into.config.degradations
     if degradation not in names:
         raise ValueError(f"choose from {', '.join(names)}")
+    ours = into.state_dict()
     prefix = f"own.{names.index(degradation)}."
-    theirs, ours = source.state_dict(), into.state_dict()
     own = {name for name in ours if name.startswith(prefix)}
     if not own:
         raise ValueError("it owns nothing here")
+    theirs = (source if source.config == into.config else _grown(source, into)).state_dict()
     needed = own | {name for name in ours if not name.startswith("own.")}
     for name in sorted(needed):
         if name not in theirs or theirs[name].shape != ours[name].shape:
@@ -98,6 +101,21 @@ def take_own(source: Student, into: Student, degradation: str) -> None:
         if name not in own and not torch.equal(theirs[name], ours[name]):
             raise ValueError(f"{name}, which degradations share, differs")
         ours[name].copy_(theirs[name])
+
+
+def _grown(source: Student, into: Student) -> Student:
+    """``source`` in the shape of ``into``, with what ``into`` has in new shared blocks.
+
+    But for their last convolution, which stays zero: it tells whether those blocks do nothing.
+    """
+    with torch.random.fork_rng(devices=[]):
+        large = Student(into.config)
+    grow(source, large)
+    known, values = dict(source.named_parameters()), dict(into.named_parameters())
+    for name, parameter in large.named_parameters():
+        if name not in known and not name.startswith("own.") and ".project." not in name:
+            parameter.copy_(values[name])
+    return large
 
 
 def _beside(name: str) -> str:

@@ -126,7 +126,7 @@ class StudentRecipe(Recipe):
             ``weights``.
         take: trained students, by degradation, from which to take what that one owns instead of
             from ``weights``, of which all else is the same: each may come from the training that
-            was best for it.
+            was best for it, and from a smaller student, which grows first.
         trained: ``all``, the ``router`` alone, whose crops can then be as large as photos, the
             ``body``, all but the router, which then selects as it did before, or ``own``: what each
             degradation owns and nothing else. Every step's crops then have one degradation, in

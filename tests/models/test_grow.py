@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -176,6 +178,34 @@ def test_what_one_degradation_owns_is_taken_from_another_training():
         take_own(owning(0, ("tail",)), into, "haze")
     with pytest.raises(ValueError, match="owns nothing"):
         take_own(source, owning(0, {"rain": ("tail",)}), "haze")
+
+
+@torch.no_grad()
+def test_what_is_taken_from_a_smaller_one_restores_as_it_did():
+    source = owning(0, ("tail", "decoder"))
+    own = dict.fromkeys(DEGRADATIONS, ("tail", "decoder.0")) | {"noise": ("tail", "decoder")}
+    into = Student(replace(source.config, own=own, blocks=(1, 1, 2)))
+    grow(source, into)
+    for name, parameter in into.named_parameters():  # what only noise has, and learned
+        if name.startswith("own.0.decoder.1"):
+            parameter += 0.1
+    for parameter in source.own.parameters():
+        parameter += 0.1
+    x_BCHW = torch.rand(1, 3, 32, 32).expand(5, -1, -1, -1)
+    before, theirs = each(into, x_BCHW), each(source, x_BCHW)
+    state = torch.random.get_rng_state()
+    take_own(source, into, "haze")
+    assert torch.equal(torch.random.get_rng_state(), state)
+    after = each(into, x_BCHW)
+    torch.testing.assert_close(after[3], theirs[3], rtol=0, atol=1e-6)
+    assert (after[3] - before[3]).abs().max() > 1e-2
+    others = [0, 1, 2, 4]
+    assert torch.equal(after[others], before[others])
+    into.get_submodule("decoder.1").project.weight.add_(
+        0.1
+    )  # now the block that the others share does something
+    with pytest.raises(ValueError, match=r"decoder\.1\.project\.weight.* differs"):
+        take_own(source, into, "haze")
 
 
 def test_what_is_owned_cannot_be_shared_again():
