@@ -201,9 +201,8 @@ def test_what_is_taken_from_a_smaller_one_restores_as_it_did():
     assert (after[3] - before[3]).abs().max() > 1e-2
     others = [0, 1, 2, 4]
     assert torch.equal(after[others], before[others])
-    into.get_submodule("decoder.1").project.weight.add_(
-        0.1
-    )  # now the block that the others share does something
+    # Now the block that the others share does something.
+    into.get_submodule("decoder.1").project.weight.add_(0.1)
     with pytest.raises(ValueError, match=r"decoder\.1\.project\.weight.* differs"):
         take_own(source, into, "haze")
 
