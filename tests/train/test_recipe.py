@@ -205,7 +205,8 @@ def kept(old, new):
         ("nano-each", "student-nano-each-night"),
         ("s-each", "student-s-each-night"),
         ("nano-lean", "student-nano-lean-night"),
-        ("s-lean", "student-s-lean-night"),
+        ("s-lean", "student-s-lean-router"),
+        ("m-lean", "student-m-lean-router"),
     ],
 )
 def test_a_shipped_student_is_of_the_shipped_recipe(student, recipe):
