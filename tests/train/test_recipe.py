@@ -205,7 +205,7 @@ def kept(old, new):
         ("nano-each", "student-nano-each-night"),
         ("s-each", "student-s-each-night"),
         ("nano-lean", "student-nano-lean-night"),
-        ("s-lean", "student-s-lean-router"),
+        ("s-lean", "student-s-lean-night"),
         ("m-lean", "student-m-lean-router"),
     ],
 )
