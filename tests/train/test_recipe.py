@@ -41,7 +41,7 @@ def test_shipped_recipes_are_whole(name):
     recipe = read_recipe(name)
     if isinstance(recipe, StudentRecipe):  # what it starts and learns from, other recipes train
         distil = recipe.distil and recipe.distil.model_copy(update={"teacher": "m"})
-        recipe = recipe.model_copy(update={"weights": None, "distil": distil})
+        recipe = recipe.model_copy(update={"weights": None, "take": None, "distil": distil})
     assert set(create_task(recipe).degradations) <= set(KINDS)
     assert recipe.checkpoint_every < recipe.steps
 
