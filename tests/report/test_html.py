@@ -92,6 +92,13 @@ def test_what_was_not_measured_carries_no_value_to_sort_by(page):
     assert all("data-sort" not in cell and "missing" in cell for cell in cells)
 
 
+def test_a_cell_that_says_its_own_number_does_not_say_it_twice(page):
+    cells = re.findall(r'class="number[^>]*?(?: data-sort="([^"]*)")?>([^<]*)</td>', page)
+    assert any(key == "" and text.isdigit() for key, text in cells)
+    assert any(key and key != text for key, text in cells)
+    assert all(key != text for key, text in cells)
+
+
 def test_a_crop_has_three_pictures_with_words_and_a_named_slider():
     crop = Crop("crop-a", "noise & co", "better", "data:a", "data:b", "data:c", 8)
     page = to_html(Document("t", "l", (Section("s", "S", (Crops((crop,)), Paragraph("a < b"))),)))

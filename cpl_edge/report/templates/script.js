@@ -5,8 +5,9 @@
   // Tables: a button in each heading; what was not measured stays last.
   const value = (row, column, numeric) => {
     const cell = row.cells[column];
-    if (numeric) return "sort" in cell.dataset ? Number(cell.dataset.sort) : null;
-    return cell.classList.contains("missing") ? null : cell.textContent.toLowerCase();
+    const key = cell.dataset.sort ?? cell.textContent.trim(); // left out where it is what the cell says
+    if (!numeric) return cell.classList.contains("missing") ? null : cell.textContent.toLowerCase();
+    return key === "" || Number.isNaN(Number(key)) ? null : Number(key);
   };
   const sort = (heading) => {
     const body = heading.closest("table").tBodies[0];
